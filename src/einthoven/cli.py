@@ -1,0 +1,186 @@
+"""The command line: parse, call one function, print. No logic lives here."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Learn from 12-lead ECGs when labels are few.",
+)
+
+MISUSE: Any = typer.BadParameter.__mro__[2]  # click's own complaint, wherever typer keeps click
+Store = Annotated[Path, typer.Argument(help="A store: a folder that `einthoven import` made.")]
+Run = Annotated[Path, typer.Argument(help="A run folder: what `einthoven train` made.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Repeatable.")]
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="Which data set: ptbxl.")],
+    folder: Annotated[Path, typer.Argument(help="Where to.")],
+    only: Annotated[list[str] | None, typer.Option(help="Only files that start so, e.g. records100.")] = None,
+    workers: Annotated[int, typer.Option(help="Connections at once.")] = 4,
+) -> None:
+    """Download a public data set; resumes, and verifies every file's SHA-256.
+
+    Example: einthoven download ptbxl data/ptbxl --only records100
+    """
+    from einthoven.data.download import download as fetch
+    from einthoven.show import counting
+
+    with counting("Downloading") as progress:
+        fetch(name, folder, only=tuple(only or ()), workers=workers, progress=progress)
+    typer.echo(f"{folder} is complete. Next: einthoven import {name} {folder} stores/{name}")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="How the files are laid out: `einthoven list sources`.")],
+    path: Annotated[str, typer.Argument(help="The file or folder; - for a source that needs none.")],
+    store: Annotated[Path, typer.Argument(help="The folder to make.")],
+    hertz: Annotated[float, typer.Option(help="The rate of the store, Hz.")] = 100.0,
+    labels: Annotated[Path | None, typer.Option(help="A CSV with record_id and more columns.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read files.")] = 2,
+    sets: Sets = None,
+) -> None:
+    """Import ECGs into a store; a killed import goes on where it was.
+
+    Example: einthoven import csv exports/ stores/clinic --set hertz=500 --labels labels.csv
+    """
+    from einthoven import python, show
+
+    options = show.options_of(sets)
+    where = None if path == "-" else path
+    with show.counting("Importing") as progress:
+        made = python.import_(
+            source,
+            where,
+            store,
+            hertz=hertz,
+            labels=labels,
+            workers=workers,
+            options=options,
+            progress=progress,
+        )
+    typer.echo(show.store_told(made))
+
+
+@app.command("show")
+def show_(
+    path: Annotated[Path, typer.Argument(help="A store or a run.")],
+    verify: Annotated[bool, typer.Option(help="Read a store's files again and check their sums.")] = False,
+) -> None:
+    """Show what a store or a run holds."""
+    from einthoven import show
+
+    typer.echo(show.told(path, verify=verify))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="backbones, heads, losses, augments, samplers ... or tasks.")],
+    store: Annotated[Path | None, typer.Argument(help="For tasks: the store to look at.")] = None,
+) -> None:
+    """List the parts of a kind with their options, or the tasks of a store."""
+    from einthoven import show
+
+    typer.echo(show.tasks_told(store) if kind == "tasks" else show.parts_told(kind))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file from recipes/.")],
+    data: Annotated[Path, typer.Option(help="The store to learn from.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    sets: Sets = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an unfinished run; keep a finished one.")] = False,
+    start: Annotated[Path | None, typer.Option(help="A run whose backbone to begin with.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the fastest by default.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="tensorboard or mlflow, beside log.csv.")] = None,
+) -> None:
+    """Train a recipe, evaluate it on the test split once, and write the report.
+
+    Example: einthoven train recipes/demo/superdiag.toml --data stores/ptbxl --out runs/one
+    """
+    from einthoven import show
+    from einthoven.report import report as write
+    from einthoven.run import train as learn
+
+    changes = [*(sets or []), *([f"backbone.start={start}"] if start else [])]
+    with show.training() as watch:
+        learn(recipe, data, out, sets=changes, resume=resume, device=device, track=track or [], watch=watch)
+    write(out)
+    typer.echo(show.told(out))
+
+
+@app.command()
+def compare(a: Run, b: Run) -> None:
+    """Compare two runs on the same test records: paired, patient-clustered bootstrap."""
+    from einthoven import show
+    from einthoven.evaluate import compare_runs
+
+    typer.echo(show.comparison_told(a, b, compare_runs(a, b)))
+
+
+@app.command()
+def predict(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    sets: Sets = None,
+) -> None:
+    """Say what a model thinks of ECG files, with the preprocessing saved in the run.
+
+    Example: einthoven predict runs/one patient.csv --set hertz=500 --set units=uV
+    """
+    from einthoven import python, show
+
+    said = python.predict(run, files, show.options_of(sets))
+    typer.echo(said.to_json(orient="records", indent=1) if json else show.table(said))
+
+
+@app.command()
+def embed(
+    run: Run,
+    store: Store,
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    which: Annotated[str, typer.Option(help="The output to keep.")] = "features",
+) -> None:
+    """Write one vector per ECG of a store."""
+    from einthoven import python, show
+
+    typer.echo(show.saved(python.embed(run, store, which=which), out))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write a run's report again: one HTML page."""
+    from einthoven.report import report as write
+
+    typer.echo(f"Report: {write(run)}")
+
+
+def main() -> None:
+    """Run the command line: exit code 2 for a user's mistake, told in one line."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as asked:
+        sys.exit(asked.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("Stopped.")
+    except ValueError as mistake:
+        fail(" ".join(str(mistake).split()))
+    except MISUSE as misuse:
+        fail(misuse.format_message())
+
+
+def fail(line: str) -> None:
+    """Say one line and leave."""
+    print(f"einthoven: {line}", file=sys.stderr)
+    sys.exit(2)

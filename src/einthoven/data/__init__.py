@@ -1,0 +1,1 @@
+"""From files to batches: sources, the store, tasks, splits, crops, the loader."""

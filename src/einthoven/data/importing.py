@@ -1,0 +1,246 @@
+"""The import: any source of ECGs becomes a store. Killed at any moment, the same command goes on."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from einthoven.data import files
+from einthoven.data.convert import Form, Row
+from einthoven.data.labels import Labels
+from einthoven.data.partial import Partial, Seen
+from einthoven.data.store import (
+    COLUMNS,
+    FACTS,
+    FORMAT,
+    PARTIAL,
+    RECORDS,
+    REJECTED,
+    Store,
+    column_kind,
+    open_store,
+    shard_name,
+    write_table,
+)
+from einthoven.data.workers import convert_all
+from einthoven.ecg import LEADS, Source
+
+RESTING = 10.0  # seconds: what a resting ECG lasts
+
+
+def import_(
+    source: Source,
+    store: Path,
+    *,
+    hertz: float = 100.0,
+    seconds: float | None = None,
+    microvolts: float = 1.0,
+    labels: Path | None = None,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """Read every record of a source into a store, and open it.
+
+    Args:
+        source: What to read.
+        store: The folder to make. What is unfinished goes on; what is finished is only opened.
+        hertz: The rate of the store.
+        seconds: Its length: longer records are cut, shorter ones padded. None: 10 s, a resting ECG.
+        microvolts: The step of the whole numbers that it holds.
+        labels: A CSV table of what else is known, by `record_id` (or its first column). Where it has a
+            value, it wins. A column with a cell like `MI;CD` is a task with many labels.
+        workers: Processes that read; 0 reads in this one. The store does not depend on it.
+        progress: Called with the records that are done, and all, from time to time.
+    """
+    form = Form(float(hertz), RESTING if seconds is None else float(seconds), float(microvolts))
+    store, joined = Path(store), Labels(Path(labels)) if labels else None
+    settings = fingerprint(source, form)
+    total = len(source)
+    if not total:
+        raise ValueError(f"{source.title or type(source).__name__} holds no record.")
+    check_place(store)
+    with files.one_line(store):
+        store.mkdir(parents=True, exist_ok=True)
+        with files.alone(store):
+            publish(store)  # what an earlier start had finished but for the names
+            if not (store / FACTS).exists():
+                partial = Partial(store / PARTIAL, form, settings)
+                read_all(source, partial, workers, progress or (lambda done, total: None))
+                finish(partial, source, joined, settings)
+                publish(store)
+    return same(open_store(store), settings, joined)
+
+
+def check_place(store: Path) -> None:
+    """Refuse a folder that holds something else."""
+    if store.is_dir() and not {FACTS, PARTIAL} & {p.name for p in store.iterdir()} and any(store.iterdir()):
+        raise ValueError(f"{store} is not empty and holds no store: name a new folder.")
+
+
+def same(store: Store, settings: str, labels: Labels | None) -> Store:
+    """Refuse a finished store that came from something else."""
+    other = [
+        what
+        for what, mine in (("settings", settings), ("labels", labels and labels.hash))
+        if store.facts[what] != mine
+    ]
+    if other:
+        what = "other labels" if other == ["labels"] else "another source or other options"
+        raise ValueError(
+            f"{store.path} holds an import of {what} ({store}): name another folder or delete it."
+        )
+    return store
+
+
+def fingerprint(source: Source, form: Form) -> str:
+    """Tell imports apart: by the source's class, its options and what it lists; by the form of the store."""
+    step = max(1, len(source) // 1000)
+    told = {
+        "part": f"{type(source).__module__}:{type(source).__qualname__}",
+        "title": source.title,
+        "state": vars(source),
+        "labels": [len(source), *(source.label(index) for index in range(0, len(source), step))],
+        "form": [FORMAT, form.hertz, form.seconds, form.microvolts, form.chunk, form.shard],
+    }
+    return hashlib.sha256(json.dumps(told, default=told_by, skipkeys=True).encode()).hexdigest()[:16]
+
+
+def told_by(value: Any) -> str:
+    """Name what JSON cannot hold by something that is the same in every process."""
+    return str(value.resolve()) if isinstance(value, Path) else type(value).__name__
+
+
+def read_all(source: Source, partial: Partial, workers: int, progress: Callable[[int, int], None]) -> None:
+    """Convert what is not converted yet."""
+    total, size = len(source), partial.form.chunk
+    spans = [(first, min(first + size, total)) for first in range(partial.next, total, size)]
+    progress(min(partial.next, total), total)
+    chunks = convert_all(source, partial.form, spans, min(workers, len(spans)))
+    try:
+        for chunk in chunks:
+            partial.append(chunk)
+            progress(min(partial.next, total), total)
+    except KeyboardInterrupt:
+        done = f"{min(partial.next, total):,} of {total:,} records"
+        raise KeyboardInterrupt(f"Stopped after {done}. The same command goes on from there.") from None
+    finally:
+        chunks.close()
+
+
+class Census:
+    """Counts and kinds over all lines, before any is written."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, set[type]] = {name: {kind} for name, kind in COLUMNS.items()}
+        self.classes: dict[str, set[str]] = {}
+        self.counts: Counter[str] = Counter()
+        self.patients = Seen()
+        self.content = hashlib.sha256()
+
+    def add(self, rows: list[Row]) -> None:
+        """Take in some lines."""
+        self.patients.add([row["patient_id"] for row in rows])
+        for row in rows:
+            self.content.update(json.dumps(row, sort_keys=True).encode())
+            for name, value in row.items():
+                if value is not None and name not in COLUMNS:
+                    self.kinds.setdefault(name, set()).add(type(value))
+                    if isinstance(value, list):
+                        self.classes.setdefault(name, set()).update(value)
+                elif name not in COLUMNS:
+                    self.kinds.setdefault(name, set())
+            for flag in ("absent", "nan_share", "flat", "clipped", "high", "law"):
+                self.counts[flag] += bool(row[flag])
+
+    def columns(self) -> dict[str, type]:
+        """Return the kind of each column: ours, the tasks, the rest, each in the order of their coming."""
+        kinds = {name: column_kind(kinds) for name, kinds in self.kinds.items()}
+        ours = [name for name in kinds if name in COLUMNS]
+        tasks = [name for name in kinds if name not in COLUMNS and kinds[name] is list]
+        rest = [name for name in kinds if name not in COLUMNS and kinds[name] is not list]
+        return {name: kinds[name] for name in (*ours, *tasks, *rest)}
+
+
+def joined_rows(partial: Partial, source: str, labels: Labels | None) -> Iterator[list[Row]]:
+    """Yield the finished lines, chunk by chunk: with their places, their source and their labels."""
+    first = 0
+    for rows in partial.rows():
+        for number, row in enumerate(rows, first):
+            row["shard"], row["row"] = divmod(number, partial.form.shard)
+            row["source"] = source
+        if labels:
+            labels.join(rows)
+        first += len(rows)
+        yield rows
+
+
+def finish(partial: Partial, source: Source, labels: Labels | None, settings: str) -> None:
+    """Write the tables and, last, the facts."""
+    title, name = source.title or type(source).__name__, type(source).__module__.rpartition(".")[2]
+    folder, form = partial.folder, partial.form
+    if not partial.kept:
+        first = next(partial.rejected())
+        shutil.rmtree(folder)
+        folder.parent.rmdir()
+        raise ValueError(
+            f"{title}: none of {partial.refused:,} records could be imported; the first, "
+            f"{first['label']}: {first['reason'].rstrip('.')}."
+        )
+    census = Census()
+    for rows in joined_rows(partial, name, labels):
+        census.add(rows)
+    if labels:
+        labels.check(next(partial.rows())[0]["record_id"])
+    columns = census.columns()
+    with files.new_file(folder / RECORDS) as file:
+        write_table(file, (row for rows in joined_rows(partial, name, labels) for row in rows), columns)
+    with files.new_file(folder / REJECTED) as file:
+        write_table(file, partial.rejected(), {"index": int, "label": str, "reason": str})
+    sizes = partial.close()
+    written = [*map(shard_name, range(len(sizes))), RECORDS, REJECTED]
+    sums: dict[str, dict[str, Any]] = {
+        n: {"bytes": (folder / n).stat().st_size, "sha256": files.checksum(folder / n)} for n in written
+    }
+    for number in range(len(sizes)):
+        census.content.update(sums[shard_name(number)]["sha256"].encode())
+    facts = {
+        "format": FORMAT,
+        "title": title,
+        "source": name,
+        "synthetic": source.synthetic,
+        "leads": list(LEADS),
+        "hertz": form.hertz,
+        "seconds": form.samples / form.hertz,
+        "samples": form.samples,
+        "microvolts": form.microvolts,
+        "tasks": {n: sorted(census.classes.get(n, ())) for n, kind in columns.items() if kind is list},
+        "counts": {
+            "records": partial.kept,
+            "patients": len(census.patients),
+            "rejected": partial.refused,
+            **census.counts,
+        },
+        "shards": sizes,
+        "files": sums,
+        "fingerprint": census.content.hexdigest()[:16],
+        "settings": settings,
+        "labels": labels and labels.hash,
+    }
+    files.write_json(folder / FACTS, facts)
+
+
+def publish(store: Path) -> None:
+    """Give finished files their place, the facts last. Stopped in between, it is simply done again."""
+    partial = store / PARTIAL
+    if (partial / FACTS).exists():
+        facts = json.loads((partial / FACTS).read_text(encoding="utf-8"))
+        for name in (*facts["files"], FACTS):
+            if (partial / name).exists():
+                os.replace(partial / name, store / name)
+        files.flush_folder(store)
+    if (store / FACTS).exists() and partial.exists():
+        shutil.rmtree(partial)

@@ -1,0 +1,136 @@
+"""From a store to batches. Batch number n is a pure function of (seed, n), so there is nothing to save."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from einthoven.data.signal import prepare_many
+from einthoven.data.store import Store
+from einthoven.ecg import LEADS, Signal
+from einthoven.types import Batch, Sampler
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads any rows of a store, at any place, in the form that a model wants."""
+
+    store: Store
+    wants: Signal
+    targets: Float[np.ndarray, "record label"] | None = None  # for every row of the store
+    columns: Sequence[str] = ()
+    patients: Int[np.ndarray, " record"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = self.store.records["patient_id"].to_numpy(dtype=object).astype(str)
+        object.__setattr__(self, "patients", np.unique(names, return_inverse=True)[1].astype(np.int64))
+
+    @property
+    def as_stored(self) -> bool:
+        """Say whether the store's samples can be used as they are."""
+        return self.store.hertz == self.wants.hertz and self.wants.band is None
+
+    def spans(self, rows: Int[np.ndarray, " row"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the ECG of each row starts and ends, in samples of the model."""
+        ratio = self.wants.hertz / self.store.hertz
+        span = self.store.records[["start", "stop"]].to_numpy()[rows]
+        return np.ceil(span[:, 0] * ratio).astype(np.int64), np.floor(span[:, 1] * ratio).astype(np.int64)
+
+    def long_enough(self, rows: Int[np.ndarray, " row"]) -> np.ndarray:
+        """Say which rows last as long as the model reads."""
+        start, stop = self.spans(rows)
+        return np.asarray(stop - start >= self.wants.samples)
+
+    def ecg(
+        self, rows: Int[np.ndarray, " row"], starts: Int[np.ndarray, " row"], samples: int
+    ) -> Float[np.ndarray, "row lead samples"]:
+        """Read one window of each row: float32 mV, the wanted leads in the wanted order."""
+        if self.as_stored:
+            cut = self.store.crop(rows, starts, samples)
+            if self.store.leads == self.wants.leads:
+                return cut
+            return cut[:, [self.store.leads.index(lead) for lead in self.wants.leads]]
+        some, place = np.unique(rows, return_inverse=True)
+        stops = self.store.records["stop"].to_numpy()[some]
+        store = self.store
+        whole = prepare_many(store.read(some), store.leads, store.hertz, self.wants, stops=stops)
+        return np.stack([whole[p, :, s : s + samples] for p, s in zip(place, starts, strict=True)])
+
+    def batch(self, rows: Int[np.ndarray, " row"], starts: Int[np.ndarray, " row"], samples: int) -> Batch:
+        """Read one batch."""
+        records = self.store.records
+        columns = {name: records[name].to_numpy(dtype=np.float32)[rows] for name in self.columns}
+        return Batch(
+            ecg=torch.from_numpy(self.ecg(rows, starts, samples)),
+            row=torch.from_numpy(rows),
+            patient=torch.from_numpy(self.patients[rows]),
+            leads=self.leads(rows),
+            target=None if self.targets is None else torch.from_numpy(self.targets[rows]),
+            columns={name: torch.from_numpy(values) for name, values in columns.items()},
+        )
+
+    def leads(self, rows: Int[np.ndarray, " row"]) -> torch.Tensor | None:
+        """Name the leads of each row if some may be absent; None is the fast path."""
+        absent = self.store.records["absent"].to_numpy(dtype=object)[rows]
+        if not self.wants.subset or not any(absent):
+            return None
+        named = [
+            [-1 if lead in gone.split() else LEADS.index(lead) for lead in self.wants.leads]
+            for gone in absent
+        ]
+        return torch.tensor(named)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Reads `window` samples at a random place of each record that a sampler plans."""
+
+    reader: Reader
+    sampler: Sampler
+    seed: int
+    window: int
+
+    def stream(self, start: int = 0) -> Iterator[Batch]:
+        """Yield batches from number `start`, without end."""
+        return map(self.__getitem__, count(start))
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return batch number `number`."""
+        epoch, place = divmod(number, self.sampler.steps)
+        rows = plan(self.sampler, epoch)[place]
+        first, end = self.reader.spans(rows)
+        places = np.maximum(end - first - self.window, 0) + 1
+        starts = first + np.random.default_rng((self.seed, number)).integers(0, places)
+        return self.reader.batch(rows, starts, self.window)
+
+
+@lru_cache(maxsize=2)
+def plan(sampler: Sampler, epoch: int) -> Int[np.ndarray, "step batch"]:
+    """Remember the plan of this epoch."""
+    return sampler.plan(epoch).numpy()
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Overlapping windows over whole records, for use: the last one ends where the ECG ends."""
+
+    reader: Reader
+    stride: float  # seconds
+
+    def of(self, start: int, stop: int) -> list[int]:
+        """Return where the windows of one record start."""
+        samples, hop = self.reader.wants.samples, max(1, round(self.stride * self.reader.wants.hertz))
+        last = max(stop - samples, start)
+        return sorted({*range(start, last + 1, hop), last})
+
+    def batches(self, rows: Int[np.ndarray, " row"], size: int = 256) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Yield (place in `rows` of each window, windows); no more than about `size` windows at once."""
+        spans = zip(*self.reader.spans(rows), strict=True)
+        cuts = [(place, s) for place, span in enumerate(spans) for s in self.of(*map(int, span))]
+        for first in range(0, len(cuts), size):
+            place, starts = np.array(cuts[first : first + size]).T
+            yield place, self.reader.batch(rows[place], starts, self.reader.wants.samples)

@@ -1,0 +1,1 @@
+"""One file, one layout of ECG files: the file is the registration."""

@@ -1,0 +1,297 @@
+"""ECGs in CSV files, one file each, a column a lead; and what other sources of bare numbers share."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from einthoven.data.convert import plain, tidy
+from einthoven.data.files import checksum
+from einthoven.data.signal import places
+from einthoven.data.wfdb16 import decoded, millivolts
+from einthoven.ecg import Record, Source, lead_name
+
+__all__ = ["CSV"]
+
+TIMES = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "milliseconds": "ms", "ms": "ms"}
+SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+RATES = (20.0, 50_000.0)  # Hz between which a column of times is believed
+PATHS = ("path", "file", "filename")
+LOOKED_AT = 16  # records that `units = "auto"` looks at
+# Range of an ECG's middle lead in each unit. Between these lies doubt: counts of a converter, mostly.
+SPANS = {"V": (1e-4, 2e-2), "mV": (0.1, 20.0), "uV": (300.0, 2e4)}
+
+
+class CSV(Source):
+    """Reads every .csv and .tsv file in or below `path`, or the files that `table` lists, or one file.
+
+    The first line names the leads: `II`, `Lead II`, `II (uV)`. A column of times gives the rate,
+    otherwise `hertz` does; other columns are left out. Files without such a line need `leads`.
+    `units` is "mV", "uV", "V", the millivolts of one unit, or "auto": what stands beside the leads'
+    names or else the amplitude of the first files decides, and is refused where it leaves a doubt.
+    `table` is a CSV file with a column `path` and whatever is known of each record: record_id,
+    patient_id, age, sex, fold, report and any other column.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        hertz: float | None = None,
+        units: str | float = "auto",
+        leads: tuple[str, ...] = (),
+        table: str = "",
+    ):
+        path = Path(path)
+        self.hertz, self.leads = hertz, leads
+        self.path = path if path.is_dir() else path.parent
+        self.table = Table.beside(self.path, table) if table else None
+        self.stamp = self.table.stamp if self.table else ""  # an import tells tables apart by it
+        if self.table:
+            self.files = self.table.column(PATHS)
+        elif path.is_dir():
+            found = [file for file in path.rglob("*") if file.suffix.lower() in (".csv", ".tsv")]
+            self.files = tuple(sorted(file.relative_to(path).as_posix() for file in found))
+        else:
+            self.files = (path.name,)
+        if not self.files:
+            raise ValueError(f"{path} holds no .csv file.")
+        self.auto = units == "auto"
+        self.factor = self.decide() if self.auto else unit_factor(units)
+        self.title = f"CSV records of {path.resolve().name}"
+
+    def decide(self) -> float | None:
+        """Return the millivolts of one unit of all files that do not say; one quiet file does not count."""
+        sheets: list[Sheet] = []
+        reasons: list[ValueError] = []
+        for index in spread(len(self)):
+            try:
+                sheets.append(self.sheet(index))
+            except ValueError as reason:
+                reasons.append(reason)
+        if not sheets:
+            raise reasons[0]
+        bare = [sheet.ecg for sheet in sheets if sheet.factor is None]
+        return guess(bare, self.path) if bare else None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def label(self, index: int) -> str:
+        """Name a record by its file."""
+        return self.files[index]
+
+    def sheet(self, index: int) -> "Sheet":
+        """Read the numbers of one file."""
+        path = self.path / self.files[index]
+        try:
+            return read_sheet(path, self.leads, self.hertz)
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}.") from error
+
+    def read(self, index: int) -> Record:
+        """Read one record; without a table its id is its path, and it is its own patient."""
+        sheet = self.sheet(index)
+        factor = self.factor if sheet.factor is None else sheet.factor
+        if factor is None or not (self.auto or factor == self.factor):
+            said = "no unit, unlike others" if factor is None else "another unit than units="
+            raise ValueError(f"{self.path / self.files[index]}: has {said}.")
+        record_id, patient_id, row = self.table.line(index) if self.table else ("", "", {})
+        record_id = record_id or Path(self.files[index]).with_suffix("").as_posix()
+        ecg = (sheet.ecg * factor).astype(np.float32)
+        return Record(record_id, patient_id or record_id, ecg, sheet.leads, sheet.hertz, row)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The ECG of one file, in its own unit."""
+
+    ecg: Float[np.ndarray, "lead time"]
+    leads: tuple[str, ...]
+    hertz: float
+    factor: float | None  # millivolts of one unit, where the file says so
+
+
+def read_sheet(path: Path, leads: tuple[str, ...], hertz: float | None) -> Sheet:
+    """Read one file, or raise ValueError with what is wrong, the file's name left to the caller."""
+    lines = first_lines(path)
+    if "\0" in lines[0]:
+        raise ValueError("holds binary data, not a table of text")
+    separator = max(",;\t", key=lines[0].count)
+    first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
+    headed = any(lead_name(split_unit(cell)[0]) for cell in first)
+    if not headed and not leads:
+        raise ValueError(f"its first line names no ECG lead: {', '.join(first)[:100] or 'it is empty'}")
+    if not headed and len(leads) != len(first):
+        raise ValueError(f"has {len(first)} columns where `leads` names {len(leads)}")
+    names, units = zip(*map(split_unit, first), strict=True) if headed else (leads, ("",) * len(leads))
+    found = places(names)
+    factors = {named_factor(units[place]) for place in found.values()}
+    if len(factors) > 1:
+        raise ValueError("gives its leads in different units")
+    clock = next((place for place, name in enumerate(names) if name.lower() in TIMES), None)
+    wanted = list(found.values()) if clock is None else [*found.values(), clock]
+    decimal = "," if separator != "," and any("," in line for line in lines[headed:]) else "."
+    values = read_numbers(path, wanted, first, sep=separator, decimal=decimal, skiprows=int(headed))
+    if clock is not None:
+        unit = (units[clock] or TIMES[names[clock].lower()]).lower()
+        if unit not in SECONDS:
+            raise ValueError(f"has a column of times in {unit!r}, not in s, ms or us")
+        hertz = agreed(rate_of(values[-1] * SECONDS[unit]), hertz)
+    if not hertz:
+        raise ValueError("has no column of times: say its rate with hertz=")
+    return Sheet(values[: len(found)], tuple(found), float(hertz), factors.pop())
+
+
+def first_lines(path: Path) -> list[str]:
+    """Return the whole lines at the beginning of a file, at least one."""
+    with path.open("rb") as file:
+        start = file.read(2**18)
+    whole = start[: start.rfind(b"\n") + 1] or start
+    return decoded(whole).lstrip("\ufeff").splitlines() or [""]
+
+
+def split_unit(cell: str) -> tuple[str, str]:
+    """Split `II (uV)` or `time [ms]`.
+
+    >>> split_unit("II (uV)"), split_unit("V1")
+    (('II', 'uV'), ('V1', ''))
+    """
+    match = re.fullmatch(r"(.*?)\s*[(\[]\s*(\S+?)\s*[)\]]", cell)
+    return (match[1], match[2]) if match else (cell, "")
+
+
+def named_factor(unit: str) -> float | None:
+    """Return the millivolts of a unit beside a lead's name, None where there is none."""
+    if unit and millivolts(unit) is None:
+        raise ValueError(f"gives a lead in {unit!r}, which is no unit of voltage")
+    return millivolts(unit)
+
+
+def read_numbers(
+    path: Path, wanted: list[int], names: list[str], **how: Any
+) -> Float[np.ndarray, "column time"]:
+    """Read columns as numbers, an empty cell as NaN; `names` are for what is said of a bad cell."""
+    import pandas as pd
+
+    table = pd.read_csv(path, header=None, usecols=wanted, encoding_errors="replace", **how)
+    columns = []
+    for place in wanted:
+        numbers = pd.to_numeric(table[place], errors="coerce").to_numpy(float)
+        bad = np.isnan(numbers) & table[place].notna().to_numpy()
+        if bad.any():
+            line = int(bad.argmax())
+            cell = str(table[place].iloc[line])[:40]
+            raise ValueError(f"row {line + 1} of column {names[place]}: {cell!r} is no number")
+        columns.append(numbers)
+    return np.stack(columns)
+
+
+def rate_of(seconds: Float[np.ndarray, " time"]) -> float:
+    """Return the rate (Hz) of evenly spaced times, to the nearest whole number if that is within 0.1 %."""
+    if len(seconds) < 2 or not np.isfinite(seconds).all():
+        raise ValueError("has gaps in its column of times")
+    step = (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+    steps = np.diff(seconds)
+    if steps.min() <= 0 or steps.max() > 1.75 * step:  # times may be rounded, but no sample may be left out
+        raise ValueError("has a column of times that are not evenly spaced")
+    rate = float(1 / step)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"has a column of times that gives {rate:g} Hz; is it in seconds?")
+    return float(round(rate)) if abs(rate - round(rate)) < 1e-3 * rate else rate
+
+
+def agreed(found: float, said: float | None) -> float:
+    """Return the rate that the file and the user agree on."""
+    if said and abs(found - said) > 0.01 * said:
+        raise ValueError(f"has a column of times that gives {found:g} Hz, not hertz={said:g}")
+    return said or found
+
+
+class Table:
+    """A CSV file with a line for each record: who it is of and what else is known."""
+
+    def __init__(self, path: Path):
+        import pandas as pd
+
+        self.path = path
+        try:
+            names = pd.read_csv(path, nrows=0).columns
+            text = {
+                name: str for name in names if name.strip().lower() in ("record_id", "patient_id", *PATHS)
+            }
+            self.frame = pd.read_csv(path, dtype=text)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path}: cannot be read as a table ({' '.join(str(error).split())})."
+            ) from error
+        known = ("record_id", "patient_id", "age", "sex", "fold", "report", *PATHS)
+        lower = {name: name.strip().lower() for name in names}
+        self.stamp = checksum(path)
+        self.frame = self.frame.rename(columns={name: low for name, low in lower.items() if low in known})
+
+    @classmethod
+    def beside(cls, folder: Path, name: str) -> "Table":
+        """Find a table by its name in the folder of the data, or else by its path."""
+        return cls(folder / name if (folder / name).is_file() else Path(name))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def column(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the first of these columns that is there, as text."""
+        for name in names:
+            if name in self.frame:
+                return tuple(self.frame[name].fillna("").astype(str))
+        raise ValueError(
+            f"{self.path} has no column {' or '.join(names)}; found: {', '.join(map(str, self.frame))}."
+        )
+
+    def line(self, index: int) -> tuple[str, str, dict[str, Any]]:
+        """Return record id, patient id ("" = not said) and the other columns of a line."""
+        cells = {str(name): cell for name, cell in self.frame.iloc[index].items() if name not in PATHS}
+        record_id = plain(cells.pop("record_id", None))
+        try:
+            row = tidy(cells)
+        except ValueError as error:
+            raise ValueError(f"{self.path}, line {index + 2}: {error}.") from error
+        return record_id or "", row.pop("patient_id") or "", row
+
+
+def unit_factor(units: str | float) -> float:
+    """Return the millivolts of one unit: "mV", "uV", "V", or the number itself."""
+    if isinstance(units, str):
+        if (known := millivolts(units)) is None:
+            raise ValueError(f"units {units!r} is not mV, uV, V, auto or the millivolts of one unit.")
+        return known
+    return float(units)
+
+
+def spread(records: int) -> list[int]:
+    """Return a few record numbers spread over all of them."""
+    return [int(index) for index in np.unique(np.linspace(0, records - 1, LOOKED_AT).astype(int))]
+
+
+def guess(ecgs: Iterable[Float[np.ndarray, "lead time"]], where: Path) -> float:
+    """Return the millivolts of one unit by the amplitude of some ECGs, or refuse where it leaves a doubt.
+
+    An ECG's size is the range of its middle lead from the lowest to the highest half percent.
+    """
+    sizes = []
+    for ecg in ecgs:
+        known = ecg[np.isfinite(ecg).any(axis=1)]
+        if len(known):
+            low, high = np.nanpercentile(known, (0.5, 99.5), axis=1)
+            sizes.append(float(np.median(high - low)))
+    size = float(np.median(sizes)) if sizes else 0.0
+    for unit, (low, high) in SPANS.items():
+        if low <= size <= high:
+            return unit_factor(unit)
+    raise ValueError(f"{where}: its ECGs span {size:.3g}, for sure in none of V, mV, uV; say units=.")

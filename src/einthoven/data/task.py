@@ -1,0 +1,186 @@
+"""What to learn: columns of the store, and how an answer is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from einthoven.data.store import Store
+from einthoven.parts import hint
+
+Kind = Literal["labels", "multiclass", "regression"]
+BINARY = ("0", "1", "False", "True")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task on one store: `labels` names the outputs of a model.
+
+    `columns` is one column of lists of statements, of classes or of numbers; or several of 0 and 1.
+
+    `mean` and `sd` scale a regression's target; they come from the training split and are saved
+    with the run. `above` turns a column of numbers into one binary label.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    kind: Kind
+    labels: tuple[str, ...]
+    above: float | None = None
+    mean: float = 0.0
+    sd: float = 1.0
+
+    def truth(self, records: pd.DataFrame) -> Float[np.ndarray, "record label"]:
+        """Return what is true, in the unit of the column or as 0 and 1; NaN where unknown."""
+        values = records[self.columns[0]]
+        if self.kind == "multiclass":
+            return one_hot(values, self.labels)
+        if is_list(values):
+            return many_hot(values, self.labels)
+        number = np.stack([numbers(records[name]) for name in self.columns], axis=1)
+        if self.above is None:
+            return number
+        return np.where(np.isnan(number), np.nan, number > self.above).astype(np.float32)
+
+    def scaled(self, truth: Float[np.ndarray, "record label"]) -> Float[np.ndarray, "record label"]:
+        """Bring the truth to what the losses compare with."""
+        return np.asarray((truth - self.mean) / self.sd, dtype=np.float32)
+
+    def fitted(self, truth: Float[np.ndarray, "record label"]) -> "Task":
+        """Take mean and sd of the training split (regression only)."""
+        if self.kind != "regression":
+            return self
+        mean, sd = float(np.nanmean(truth)), float(np.nanstd(truth))
+        if not sd > 0:
+            raise ValueError(f"Task {self.name!r}: every training record has the same value ({mean:g}).")
+        return replace(self, mean=mean, sd=sd)
+
+    def answer(self, logits: Float[np.ndarray, "row label"]) -> Float[np.ndarray, "row label"]:
+        """Turn logits into probabilities, or into the unit of the column."""
+        logits = logits.astype(np.float64)
+        if self.kind == "regression":
+            return logits * self.sd + self.mean
+        if self.kind == "multiclass":
+            odds = np.exp(logits - logits.max(1, keepdims=True))
+            share: Float[np.ndarray, "row label"] = odds / odds.sum(1, keepdims=True)
+            return share
+        return 0.5 * (1 + np.tanh(0.5 * logits))
+
+    def table(self) -> dict[str, Any]:
+        """Describe it for a resolved recipe: enough to read answers without the store."""
+        told: dict[str, Any] = {"name": self.name, "columns": list(self.columns), "kind": self.kind}
+        told |= {"labels": list(self.labels)} | ({} if self.above is None else {"above": self.above})
+        return told | ({"mean": self.mean, "sd": self.sd} if self.kind == "regression" else {})
+
+
+def spell(value: Any) -> str | None:
+    """Spell a class the same whether a column holds 1, 1.0 or "1"; None if unknown."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def is_list(values: pd.Series) -> bool:
+    """Say whether a column holds lists of statements."""
+    return any(isinstance(value, list | tuple | np.ndarray) for value in values.head(1000))
+
+
+def numbers(values: pd.Series) -> Float[np.ndarray, " record"]:
+    """Read a column as float32; what is missing is NaN."""
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def one_hot(values: pd.Series, labels: Sequence[str]) -> Float[np.ndarray, "record label"]:
+    """Turn classes into one 1 per record; an unknown class is NaN."""
+    spelt = values.map(spell).to_numpy(dtype=object)
+    truth = np.asarray(spelt[:, None] == np.array(labels, dtype=object), dtype=np.float32)
+    truth[truth.sum(1) == 0] = np.nan
+    return truth
+
+
+def many_hot(values: pd.Series, labels: Sequence[str]) -> Float[np.ndarray, "record label"]:
+    """Turn lists of statements into zeros and ones; an empty list is unknown."""
+    place = {label: i for i, label in enumerate(labels)}
+    truth = np.full((len(values), len(labels)), np.nan, dtype=np.float32)
+    for line, statements in zip(truth, values, strict=True):
+        if statements is not None and len(statements):
+            line[:] = 0
+            line[[place[s] for s in statements if s in place]] = 1
+    return truth
+
+
+def find_task(store: Store, table: dict[str, Any]) -> Task:
+    """Read a recipe's [task] against a store.
+
+    `name`: a multi-label task of the store ("superdiag" or "ptbxl/superdiag"). Or `column`: any
+    column, with `above` (binary), or `kind` = "labels" (0 and 1), "multiclass" or "regression".
+    Or `columns`: several columns of 0 and 1.
+    """
+    known = ("name", "column", "columns", "above", "kind", "labels", "mean", "sd")
+    for key in table:
+        if key not in known:
+            raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
+    columns = [table["column"]] if "column" in table else list(table.get("columns", []))
+    if columns and columns[0] not in store.tasks:
+        return of_columns(store, columns, table)
+    if not columns and "name" not in table:
+        raise ValueError(f"[task] needs a name or a column. Tasks of {store.path}: {listed(store.tasks)}.")
+    name = columns[0] if columns else table["name"].removeprefix(f"{store.source}/")
+    if name not in store.tasks:
+        raise ValueError(
+            f"No task {table['name']!r} in {store.path}. Tasks: {listed(store.tasks)}; "
+            f"or say column = ... for one of its columns.{hint(name, store.tasks)}"
+        )
+    return Task(name, (name,), "labels", tuple(store.tasks[name]))
+
+
+def listed(names: Any) -> str:
+    """List names in a sentence."""
+    return ", ".join(names) or "none"
+
+
+def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> Task:
+    """Make a task of one column, or of several of 0 and 1."""
+    for column in columns:
+        if column not in store.records:
+            known = [str(name) for name in store.records.columns]
+            raise ValueError(
+                f"No column {column!r} in {store.path}. Known: {', '.join(known)}.{hint(column, known)}"
+            )
+    above, name = table.get("above"), table.get("name", ", ".join(columns))
+    if above is not None:
+        labels = tuple(f"{column} > {above:g}" for column in columns)
+        return Task(table.get("name", ", ".join(labels)), tuple(columns), "labels", labels, above)
+    values = store.records[columns[0]]
+    classes = sorted({s for s in map(spell, values) if s is not None})
+    kind: Kind = "labels" if len(columns) > 1 else table.get("kind") or guess(columns[0], values, classes)
+    if kind not in ("labels", "multiclass", "regression"):
+        raise ValueError(f"[task] kind is 'labels', 'multiclass' or 'regression', got {kind!r}.")
+    for column in columns:
+        refuse_unfit(f"Column {column!r} of {store.path}", kind, store.records[column])
+    return Task(name, tuple(columns), kind, tuple(classes) if kind == "multiclass" else tuple(columns))
+
+
+def refuse_unfit(column: str, kind: Kind, values: pd.Series) -> None:
+    """Refuse a kind of task that a column's values cannot serve."""
+    classes = sorted({s for s in map(spell, values) if s is not None})
+    if kind == "regression" and np.isnan(numbers(values)).all():
+        raise ValueError(f"{column} holds no numbers; it cannot be regressed.")
+    if kind == "labels" and not set(classes) <= set(BINARY):
+        raise ValueError(f"{column} holds more than 0 and 1; say above = ..., or another kind.")
+    if kind == "multiclass" and len(classes) < 2:
+        raise ValueError(f"{column} has one class only: {listed(classes)}.")
+
+
+def guess(column: str, values: pd.Series, classes: Sequence[str]) -> Kind:
+    """Guess the kind of task where there is no doubt; otherwise ask."""
+    if set(classes) <= set(BINARY):
+        return "labels"
+    if np.isnan(numbers(values)).all():
+        return "multiclass"
+    raise ValueError(
+        f"Column {column!r} holds numbers; say above = ... (binary), or kind = 'regression' or 'multiclass'."
+    )

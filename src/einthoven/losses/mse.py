@@ -1,0 +1,18 @@
+"""Mean squared error."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from einthoven.layers.known import average, known
+from einthoven.types import Batch, Loss, Outputs
+
+__all__ = ["MSE"]
+
+
+class MSE(Loss):
+    """Over known values, in the (squared) unit of the scaled target."""
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Compare `logits` with the target."""
+        target, where = known(batch)
+        return average((outputs["logits"].float() - target).square(), where)

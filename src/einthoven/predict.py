@@ -1,0 +1,117 @@
+"""A finished run and any ECGs: what the model says of them, with the preprocessing saved in the run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from einthoven import recipe as recipes
+from einthoven.assemble import Crop, best_device, network
+from einthoven.checkpoint import load_weights
+from einthoven.data.loader import Reader, Windows
+from einthoven.data.opening import read_files
+from einthoven.data.signal import prepare
+from einthoven.data.store import Store
+from einthoven.data.task import Task
+from einthoven.ecg import LEADS, Record, Signal
+from einthoven.evaluate.embed import evaluating, features, pooled
+from einthoven.parts import call
+from einthoven.results import read_results
+from einthoven.types import Batch, Method
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained method with all that it needs to answer: signal, task, windows, thresholds."""
+
+    run: Path
+    method: Method
+    wants: Signal
+    task: Task
+    crop: Crop
+    thresholds: Mapping[str, float]  # chosen on validation
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the columns of an answer mean."""
+        return self.task.labels
+
+    @property
+    def stride(self) -> float:
+        """Seconds between windows."""
+        return self.crop.stride or self.wants.seconds / 2
+
+    def predict(
+        self, ecg: Float[np.ndarray, "record lead time"], *, hertz: float, leads: Sequence[str] = LEADS
+    ) -> Float[np.ndarray, "record label"]:
+        """Answer for ECGs in mV at any rate: probabilities, or values in the unit of the column."""
+        named = (
+            Record(str(i), str(i), np.asarray(x, np.float32), tuple(leads), hertz) for i, x in enumerate(ecg)
+        )
+        return np.stack([self.answer(record) for record in named])
+
+    def answer(self, record: Record) -> Float[np.ndarray, " label"]:
+        """Answer for one ECG: pooled over windows after the link, as the run was judged."""
+        scores = self.task.answer(self.outputs(record, "logits"))
+        how = self.crop.pool or ("mean" if self.task.kind == "regression" else "max")
+        together = pooled(scores, np.zeros(len(scores), dtype=np.int64), 1, how)
+        return np.asarray(together[0])
+
+    def outputs(self, record: Record, name: str) -> Float[np.ndarray, "window value"]:
+        """Return a named output for each window of one ECG."""
+        signal, absent = prepare(record, self.wants)
+        samples, hop = self.wants.samples, max(1, round(self.stride * self.wants.hertz))
+        last = signal.shape[1] - samples
+        cut = np.stack([signal[:, s : s + samples] for s in sorted({*range(0, last + 1, hop), last})])
+        nobody = torch.zeros(len(cut), dtype=torch.long)
+        places = [-1 if lead in absent else LEADS.index(lead) for lead in self.wants.leads]
+        leads = torch.tensor(places).expand(len(cut), -1) if absent else None
+        batch = Batch(ecg=torch.from_numpy(cut), row=nobody, patient=nobody, leads=leads)
+        return np.asarray(evaluating(self.method, "fp32")(batch)[name].float().flatten(1).cpu())
+
+
+def load(run: Path, device: str | None = None) -> Model:
+    """Load a finished run; nothing in it is executed."""
+    file = run / "recipe.toml"
+    if not file.is_file():
+        raise ValueError(f"{run} is no run folder: it has no recipe.toml.")
+    told = recipes.load(file)
+    wants: Signal = call(Signal, told.get("signal", {}), where="signal")
+    task: Task = call(Task, told["task"], where="task")
+    for part in (told["backbone"], *recipes.several(told.get("head", []))):
+        part.pop("start", None)  # the run's own weights come next
+    method, _ = network(told, wants, len(task.labels), told.get("seed", 0))
+    load_weights(method, run / "weights.safetensors")
+    method.to(device or best_device()).eval()
+    crop: Crop = call(Crop, told.get("crop", {}), where="crop")
+    return Model(run, method, wants, task, crop, read_results(run)["thresholds"])
+
+
+def predict(run: Path, files: Sequence[Path], options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Answer for every ECG in some files: one line per ECG, one column per label.
+
+    `options` are the source's own (the rate and units of a CSV file, say).
+    """
+    model = load(run)
+    lines = []
+    for record in read_files(list(files), options or {}):
+        said = dict(zip(model.labels, model.answer(record).tolist(), strict=True))
+        lines.append({"record_id": record.record_id} | said)
+    return pd.DataFrame(lines, columns=["record_id", *model.labels])
+
+
+def embed(run: Path, store: Store, *, which: str = "features") -> pd.DataFrame:
+    """Return one vector per record of a store (columns 0, 1 ...), with record and patient ids."""
+    model = load(run)
+    reader = Reader(store, model.wants)
+    rows = np.flatnonzero(reader.long_enough(np.arange(len(store))))
+    if not len(rows):
+        raise ValueError(f"No ECG of {store.path} lasts {model.wants.seconds:g} s, as this model reads.")
+    vectors = features(model.method, Windows(reader, model.stride), rows, which=which)
+    ids = store.records.iloc[rows][["record_id", "patient_id"]].reset_index(drop=True)
+    return pd.concat([ids, pd.DataFrame(vectors, columns=[str(i) for i in range(vectors.shape[1])])], axis=1)

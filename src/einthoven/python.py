@@ -1,0 +1,164 @@
+"""The jobs of the command line as functions, and `fit` for whoever has two arrays."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from einthoven.data.importing import import_ as import_source
+from einthoven.data.opening import make_source
+from einthoven.data.store import Store, open_store
+from einthoven.ecg import LEADS, Record, Source
+from einthoven.parts import find
+from einthoven.predict import Model, load
+from einthoven.predict import embed as embed_store
+from einthoven.predict import predict as predict_files
+from einthoven.run import train as train_run
+
+
+def import_(
+    source: str,
+    path: str | Path | None,
+    store: str | Path,
+    *,
+    hertz: float = 100.0,
+    labels: str | Path | None = None,
+    workers: int = 0,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """Import ECGs of any source into a store; a killed import goes on where it was."""
+    several_rates = find("sources", source).rates  # then ask for the one that is nearest
+    told = ({"hertz": hertz} if several_rates else {}) | dict(options or {})
+    made = make_source(source, None if path is None else Path(path), told)
+    kept = None if labels is None else Path(labels)
+    return import_source(made, Path(store), hertz=hertz, labels=kept, workers=workers, progress=progress)
+
+
+def open(store: str | Path) -> Store:
+    """Open a store."""
+    return open_store(Path(store))
+
+
+def train(recipe: str | Path | Mapping[str, Any], store: str | Path, run: str | Path, **how: Any) -> Path:
+    """Train a recipe (a TOML file or a dictionary) on a store into a run folder."""
+    made = Path(recipe) if isinstance(recipe, str) else recipe
+    return train_run(made, Path(store), Path(run), **how)
+
+
+def predict(
+    run: str | Path, files: str | Path | Sequence[str | Path], options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Answer for ECG files: one line per ECG, one column per label."""
+    several = [files] if isinstance(files, str | Path) else files
+    return predict_files(Path(run), [Path(file) for file in several], options)
+
+
+def embed(run: str | Path, store: str | Path, *, which: str = "features") -> pd.DataFrame:
+    """Return one vector per ECG of a store."""
+    return embed_store(Path(run), open_store(Path(store)), which=which)
+
+
+class Arrays(Source):
+    """ECGs that are already in memory."""
+
+    title = "arrays in memory"
+
+    def __init__(
+        self,
+        ecg: Float[np.ndarray, "record lead time"],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        hertz: float,
+        leads: Sequence[str],
+        patients: Sequence[Any],
+    ):
+        self.ecg, self.rows, self.hertz = ecg, rows, float(hertz)
+        self.leads, self.patients = tuple(leads), patients
+
+    def __len__(self) -> int:
+        return len(self.ecg)
+
+    def label(self, index: int) -> str:
+        """Name a record by its place."""
+        return f"record {index}"
+
+    def read(self, index: int) -> Record:
+        """Return one ECG."""
+        signal = np.asarray(self.ecg[index], np.float32)
+        who = str(self.patients[index])
+        return Record(str(index), who, signal, self.leads, self.hertz, self.rows[index])
+
+
+def fit(
+    ecg: Float[np.ndarray, "record lead time"],
+    labels: Any,
+    *,
+    hertz: float,
+    leads: Sequence[str] = LEADS,
+    patients: Sequence[Any] | None = None,
+    kind: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+) -> Model:
+    """Train a classifier or a regression on two arrays, honestly split by patient.
+
+    `ecg` is in mV at `hertz`, NaN where unknown. `labels` is one number or word per record, a matrix
+    of 0 and 1, or a list of statements per record. Records of one patient share an entry of
+    `patients`; without it each record counts as its own patient. `recipe` replaces tables of the
+    built-in recipe (windows of 2.5 s, resnet1d_wang). The run folder (results, report) is in `out`,
+    or in a new temporary folder: `model.run` says where.
+
+    >>> model = fit(ecg, labels, hertz=500, patients=ids)                       # doctest: +SKIP
+    >>> model.predict(new_ecg, hertz=500)                                       # doctest: +SKIP
+    """
+    ecg = np.asarray(ecg)
+    if ecg.ndim != 3 or ecg.shape[1] != len(leads):
+        raise ValueError(f"fit needs ecg of (record, {len(leads)} leads, time), got {ecg.shape}.")
+    told, task = described(labels, kind)
+    if len(told) != len(ecg) or (patients is not None and len(patients) != len(ecg)):
+        raise ValueError(f"fit needs one label and one patient per ECG: {len(ecg)} ECGs, {len(told)} labels.")
+    folder = Path(out) if out is not None else Path(mkdtemp(prefix="einthoven-"))
+    owners = range(len(ecg)) if patients is None else patients
+    source = Arrays(ecg, told, hertz=hertz, leads=leads, patients=owners)
+    lasts = ecg.shape[2] / hertz
+    store = import_source(source, folder / "store", hertz=100.0, seconds=lasts)
+    multiclass, regression = (task["kind"] == kind for kind in ("multiclass", "regression"))
+    present = [lead for lead in LEADS if lead not in store.records["absent"].iloc[0].split()]
+    made = {
+        "task": task,
+        "split": {"by": "patient", "shares": [0.7, 0.15, 0.15]},
+        "signal": {"leads": present, "seconds": min(2.5, lasts), "scale": "train"},
+        "backbone": {"name": "resnet1d_wang"},
+        "head": {"name": "linear"},
+        "loss": {"name": "cross_entropy" if multiclass else "huber" if regression else "bce"},
+        "train": {"epochs": 30, "lr": 1e-2, "average": 0.99, "precision": "bf16"},
+    }
+    return load(train_run(made | dict(recipe or {}), store.path, folder / "run"))
+
+
+def described(labels: Any, kind: str | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the labels as cells of a store, and the task that they make."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 2:
+        if not np.isin(labels[~np.isnan(labels.astype(float))], (0, 1)).all():
+            raise ValueError("A matrix of labels holds 0 and 1; regress one column at a time.")
+        names = [f"label {i}" for i in range(labels.shape[1])]
+        lines = [{n: float(x) for n, x in zip(names, line, strict=True)} for line in labels]
+        return lines, {"columns": names, "kind": "labels"}
+    cells = [x.item() if isinstance(x, np.generic) else x for x in labels]
+    if any(isinstance(x, list | tuple | set) for x in cells):
+        return [{"label": sorted(x)} for x in cells], {"name": "label", "kind": "labels"}
+    if kind is None:
+        values = {x for x in cells if x is not None and x == x}
+        words = any(isinstance(x, str) for x in values)
+        kind = "labels" if values <= {0, 1} else "multiclass" if words or whole(values) else "regression"
+    return [{"label": x} for x in cells], {"column": "label", "kind": kind}
+
+
+def whole(values: set[Any]) -> bool:
+    """Say whether numbers look like classes: few, and all of them whole."""
+    return len(values) <= 20 and all(isinstance(x, int) for x in values)

@@ -1,0 +1,242 @@
+"""Train a recipe on a store into a run folder; a killed run goes on where it was, to the same bits."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from einthoven import recipe as recipes
+from einthoven.assemble import Job, assemble, best_device, plan
+from einthoven.checkpoint import load_resume, load_weights, save_resume, save_weights, steps_saved
+from einthoven.data.files import one_line, write_text
+from einthoven.data.store import open_store
+from einthoven.evaluate import macro_auroc
+from einthoven.evaluate.embed import answers
+from einthoven.log import Log, tracker
+from einthoven.loop import autocast, fit
+from einthoven.memory import keep_freed_memory
+from einthoven.results import finish
+from einthoven.types import Batch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, for whoever shows it."""
+
+    step: int
+    steps: int
+    loss: float = float("nan")
+    records_per_second: float = float("nan")
+    line: Mapping[str, float] | None = None  # a new line of the log
+    what: str = "training"
+
+
+Watch = Callable[[Progress], None]
+
+
+def train(
+    recipe: Path | Mapping[str, Any],
+    data: Path,
+    out: Path,
+    *,
+    sets: Sequence[str] = (),
+    resume: bool = False,
+    device: str | None = None,
+    track: Sequence[str] = (),
+    watch: Watch = lambda progress: None,
+) -> Path:
+    """Train, evaluate and report; return the run folder.
+
+    `resume` continues an unfinished run of the same recipe, and returns a finished one as it is.
+    Raises ValueError for what a user can mend.
+    """
+    made = dict(recipes.load(recipe, sets)) if isinstance(recipe, Path) else dict(recipe)
+    recipes.check(made, recipe if isinstance(recipe, Path) else "recipe")
+    keep_freed_memory()
+    planned = plan(made, open_store(data))
+    job = assemble(planned, device or best_device())
+    if claim(out, recipes.written(planned.recipe), resume):
+        return out
+    try:
+        learn(Training(job, out, Log(out, [tracker(name, out) for name in track]), watch))
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on with the same command and --resume; {out} keeps what was learned.")
+        raise
+    watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
+    finish(job, out)
+    return out
+
+
+def claim(out: Path, text: str, resume: bool) -> bool:
+    """Make or take up a run folder; say whether it holds a finished run of this very recipe."""
+    saved = out / "recipe.toml"
+    if not saved.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty and holds no run: choose another --out.")
+        with one_line(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_text(saved, text)
+        return False
+    finished = (out / "results.json").exists()
+    if not resume:
+        how = "is finished" if finished else "is not finished (--resume goes on)"
+        raise ValueError(f"{out} holds a run that {how}: choose another --out, or remove it.")
+    if saved.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{saved} is another recipe than this one: choose another --out, or remove {out}.")
+    return finished
+
+
+@dataclass
+class Training:
+    """A job on its way into a run folder."""
+
+    job: Job
+    out: Path
+    log: Log
+    watch: Watch
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    waited: float = 0.0
+    records: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Steps in an epoch."""
+        return self.job.loader.sampler.steps
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Stream batches, and note how long each was waited for."""
+        stream = self.job.loader.stream(start)
+        while True:
+            before = time.perf_counter()
+            batch = next(stream)
+            self.waited += time.perf_counter() - before
+            self.records += len(batch.row)
+            yield batch
+
+    def noted(self, start: int) -> Iterable[tuple[int, float]]:
+        """Learn step by step; yield (steps done, seconds since the last line of the log)."""
+        job = self.job
+        began = self.restart()
+        logs = fit(
+            job.method,
+            job.learner,
+            self.batches(start),
+            seed=job.plan.seed,
+            start=start,
+            prepare=lambda batch: job.augment(batch.to(job.device)),
+        )
+        for done, log in enumerate(logs, start + 1):
+            for name, value in log.items():
+                self.losses.setdefault(name, []).append(value)
+            yield done, time.perf_counter() - began
+            if done % self.epoch == 0:
+                began = self.restart()
+
+    def restart(self) -> float:
+        """Start the clock of a new line of the log."""
+        self.waited, self.records = 0.0, 0
+        self.losses.clear()
+        return time.perf_counter()
+
+
+def learn(training: Training) -> None:
+    """Fit, with a line of log and a resume point every epoch, and save the weights that answer."""
+    job, out, schedule = training.job, training.out, training.job.learner.schedule
+    if (out / "weights.safetensors").exists():
+        return load_weights(job.method, out / "weights.safetensors")
+    start = 0
+    if steps_saved(out / "resume"):
+        told = load_resume(out / "resume", job.method, job.learner)
+        start, training.best = told["step"], told["best"]
+        training.log.resume(start)
+    every = schedule.validate or max(1, round(schedule.epochs / 10))
+    for done, seconds in training.noted(start):
+        ended = done == schedule.steps
+        if done % training.epoch and not ended:
+            if done % 5 == 0:
+                show(training, done, seconds)
+            continue
+        line = log_line(training, done, seconds)
+        if ended or (done // training.epoch) % every == 0:
+            line |= validate(training, done)
+        training.log.tell(line)
+        training.watch(Progress(done, schedule.steps, line["loss"], line["records_per_second"], line))
+        save_resume(out / "resume", done, job.method, job.learner, {"best": training.best})
+    keep(training)
+
+
+def show(training: Training, done: int, seconds: float) -> None:
+    """Tell the watcher about one step."""
+    loss = float(training.losses["loss"][-1])
+    rate = training.records / max(seconds, 1e-9)
+    training.watch(Progress(done, training.job.learner.schedule.steps, loss, rate))
+
+
+def log_line(training: Training, done: int, seconds: float) -> dict[str, float]:
+    """Sum up the steps since the last line."""
+    means = {name: float(torch.stack(values).mean()) for name, values in training.losses.items()}
+    return {
+        "epoch": done / training.epoch,
+        "step": done,
+        "lr": max(group["lr"] for group in training.job.learner.adamw.param_groups),
+        "records_per_second": training.records / max(seconds, 1e-9),
+        "waiting": training.waited / max(seconds, 1e-9),
+    } | means
+
+
+def validate(training: Training, done: int) -> dict[str, float]:
+    """Score the validation split with the averaged weights, and remember the best so far."""
+    job, average = training.job, training.job.learner.average
+    average.swap()
+    told = {"validation_loss": validation_loss(job)}
+    if job.plan.task.kind != "regression":
+        told["validation_auroc"] = validation_auroc(job)
+    if job.learner.schedule.keep == "best-auroc" and "validation_auroc" not in told:
+        raise ValueError("[train] keep = 'best-auroc' needs labels; a regression has 'best-loss'.")
+    criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
+    score = criterion.get(job.learner.schedule.keep)
+    if score is not None and not score <= training.best.get("score", -np.inf):
+        save_weights(job.method, training.out / "resume" / "best.safetensors")
+        training.best = {"score": score, "step": done}
+    average.swap()
+    return told
+
+
+def validation_loss(job: Job) -> float:
+    """Return the mean loss over the middle window of each validation record."""
+    reader, rows = job.loader.reader, job.plan.split.validation
+    first, end = reader.spans(rows)
+    starts = first + np.maximum(end - first - job.loader.window, 0) // 2
+    total = 0.0
+    job.method.eval()
+    for begin in range(0, len(rows), 256):
+        part = slice(begin, begin + 256)
+        batch = reader.batch(rows[part], starts[part], job.loader.window).to(job.device)
+        with torch.no_grad(), autocast(job.device, job.learner.schedule.precision):
+            total += float(job.method(batch)["loss"]) * len(rows[part])
+    return total / len(rows)
+
+
+def validation_auroc(job: Job) -> float:
+    """Return the macro AUROC of the validation split."""
+    rows, planned = job.plan.split.validation, job.plan
+    precision = job.learner.schedule.precision
+    scores = answers(
+        job.method, planned.windows(), rows, planned.task, pool=planned.pool, precision=precision
+    )
+    return float(macro_auroc(planned.truth[rows], scores))
+
+
+def keep(training: Training) -> None:
+    """Save the weights that answer from now on: the average, or the best on validation."""
+    job, best = training.job, training.out / "resume" / "best.safetensors"
+    job.learner.average.swap()
+    if job.learner.schedule.keep != "last":
+        load_weights(job.method, best)
+    save_weights(job.method, training.out / "weights.safetensors")

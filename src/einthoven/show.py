@@ -1,0 +1,207 @@
+"""What the command line prints: progress bars, and stores, runs, parts and answers as text."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einthoven import parts
+from einthoven.data.files import new_file
+from einthoven.data.store import Store, open_store, verify
+from einthoven.recipe import edit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from einthoven.run import Progress
+
+FLAGS = {
+    "nan_share": "with missing samples",
+    "flat": "with a flat lead",
+    "clipped": "clipped",
+    "high": "above 10 mV",
+    "law": "against Einthoven's law",
+    "absent": "lacking a lead",
+}
+
+
+def options_of(sets: Sequence[str] | None) -> dict[str, Any]:
+    """Read `--set key=value` options of a source."""
+    options: dict[str, Any] = {}
+    for change in sets or []:
+        edit(options, change)
+    return options
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for a count of records or bytes; nothing where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training() -> Iterator[Callable[["Progress"], None]]:
+    """Show a bar with loss, records/s and time left; where nobody watches, a line per line of the log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    watched = sys.stderr.isatty()
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), disable=not watched) as bar:
+        task = bar.add_task("training", total=None)
+
+        def watch(now: "Progress") -> None:
+            told = f"{now.what}  loss {now.loss:.3f}  {now.records_per_second:,.0f} records/s"
+            bar.update(task, description=told, completed=now.step, total=now.steps)
+            if now.line and (line := validation_line(now)):
+                bar.console.print(line, highlight=False) if watched else print(line, flush=True)
+
+        yield watch
+
+
+def validation_line(now: "Progress") -> str:
+    """Tell a line of the log if it has a validation score."""
+    line = now.line or {}
+    if "validation_loss" not in line:
+        return ""
+    area = f", AUROC {line['validation_auroc']:.3f}" if "validation_auroc" in line else ""
+    return (
+        f"epoch {line['epoch']:.0f}: loss {line['loss']:.3f}, validation loss {line['validation_loss']:.3f}"
+        f"{area}, {line['records_per_second']:,.0f} records/s"
+    )
+
+
+def told(path: Path, *, verify: bool = False) -> str:
+    """Tell what a store or a run holds."""
+    if (path / "recipe.toml").is_file():
+        return run_told(path)
+    store = open_store(path)
+    text = store_told(store)
+    if verify:
+        faults = checked(store)
+        text += "\n" + ("\n".join(faults) if faults else "Every file is as it was written.")
+    return text
+
+
+def checked(store: Store) -> list[str]:
+    """Verify a store's files."""
+    return verify(store)
+
+
+def store_told(store: Store) -> str:
+    """Tell what a store holds."""
+    records = store.records
+    made_up = " MADE-UP ECGs" if store.synthetic else ""
+    lines = [
+        f"{store.path}: {store.title}.{made_up}",
+        f"  {len(store):,} ECGs of {records['patient_id'].nunique():,} patients, {len(store.leads)} leads, "
+        f"{store.hertz:g} Hz, {store.seconds:g} s, {store.microvolts:g} microvolts a step",
+    ]
+    for name, classes in store.tasks.items():
+        lines.append(f"  task {name}: {len(classes)} labels ({shortened(classes)})")
+    if "fold" in records and records["fold"].notna().any():
+        counts = records["fold"].value_counts().sort_index()
+        lines.append(f"  folds {', '.join(f'{fold}: {n:,}' for fold, n in counts.items())}")
+    if faults := faults_told(records):
+        lines.append(f"  quality: {faults}")
+    if rejected := len(store.rejected):
+        lines.append(f"  rejected: {rejected:,}; the reasons are in {store.path / 'rejected.parquet'}")
+    return "\n".join(lines)
+
+
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """List a few names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def faults_told(records: "pd.DataFrame") -> str:
+    """Count the records with each fault."""
+    counts = {}
+    for name, words in FLAGS.items():
+        column = records[name]
+        bad = (column != "") if name in ("flat", "absent") else column.astype(float) > 0
+        counts[words] = int(bad.sum())
+    return ", ".join(f"{n:,} {words}" for words, n in counts.items() if n)
+
+
+def run_told(run: Path) -> str:
+    """Tell what a run found."""
+    from einthoven.results import read_results
+
+    results = read_results(run)
+    regression = results["task"]["kind"] == "regression"
+    name, figure = ("RMSE", "rmse") if regression else ("AUROC", "auroc")
+    counts, model = results["counts"], results["model"]
+    lines = [
+        f"{run}: {model['backbone']} + {model['head']}, {model['parameters']:,} weights, "
+        f"task {results['task']['name']}",
+        "  "
+        + ", ".join(f"{k}: {v['records']:,} ECGs of {v['patients']:,} patients" for k, v in counts.items()),
+    ]
+    for row in results["rows"]:
+        lines.append(f"  {row['name'].replace('_', ' ')}: {name} {interval_told(row[figure])}")
+    mine = results["test"][figure] if regression else results["test"][figure]["macro"]
+    word = name if regression else f"macro {name}"
+    lines.append(f"Test {word} {interval_told(mine)}")
+    lines.append(f"Report: {run / 'report.html'}")
+    return "\n".join(lines)
+
+
+def interval_told(figure: dict[str, float | None]) -> str:
+    """Write a figure with its interval."""
+    value, low, high = (figure[k] for k in ("value", "low", "high"))
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" + ("" if low is None else f" (95 % interval {low:.3f} to {high:.3f})")
+
+
+def parts_told(kind: str) -> str:
+    """List the parts of a kind, each with its options and what its docstring says."""
+    lines = []
+    for name in parts.names(kind):
+        part = parts.find(kind, name)
+        options = parts.signature(part)[1]
+        spelt = ", ".join(
+            f"{k}" if p.default is p.empty else f"{k}={p.default!r}" for k, p in options.items()
+        )
+        about = (part.__doc__ or "").strip().splitlines()[0]
+        lines.append(f"{name}  {about}" + (f"\n    {spelt}" if spelt else ""))
+    return "\n".join(lines)
+
+
+def tasks_told(store: Path | None) -> str:
+    """List the tasks of a store."""
+    if store is None:
+        raise ValueError("Say which store: einthoven list tasks STORE.")
+    made = open_store(store)
+    lines = [f"{name}  {len(labels)} labels: {', '.join(labels)}" for name, labels in made.tasks.items()]
+    columns = [str(c) for c in made.records.columns if c not in made.tasks]
+    return "\n".join([*lines, f"columns: {', '.join(columns)}"])
+
+
+def comparison_told(a: Path, b: Path, told: dict[str, Any]) -> str:
+    """Tell a paired comparison."""
+    import json
+
+    return f"{b} against {a}\n" + json.dumps(told, indent=1)
+
+
+def table(answers: "pd.DataFrame") -> str:
+    """Write answers as a table."""
+    return answers.to_string(index=False, float_format=lambda x: f"{x:.3f}")
+
+
+def saved(vectors: "pd.DataFrame", out: Path) -> str:
+    """Write vectors to a Parquet file, whole or not at all."""
+    with new_file(out) as file:
+        vectors.to_parquet(file, index=False)
+    return f"{len(vectors):,} vectors of {vectors.shape[1] - 2} numbers in {out}"

@@ -1,0 +1,181 @@
+"""The nouns every floor shares, and the abstract parts.
+
+Axes: batch, lead, time (samples), token, dim, label. Signals are float32 millivolts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from einthoven.ecg import LEADS, Record, Signal, Source
+
+__all__ = [
+    "LEADS",
+    "Augment",
+    "Backbone",
+    "Batch",
+    "Head",
+    "Loss",
+    "Method",
+    "Outputs",
+    "Record",
+    "Sampler",
+    "Signal",
+    "Source",
+    "Tokens",
+]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loader yields, an augment changes and a method learns from. Views are rows."""
+
+    ecg: Float[Tensor, "batch lead time"]  # mV: resampled, filtered, cropped, augmented; never scaled
+    row: Int[Tensor, " batch"]  # place in the store, which knows the record id and the raw signal
+    patient: Int[Tensor, " batch"]  # a number, so that it compares on the device
+    leads: Int[Tensor, "batch lead"] | None = None  # into LEADS, -1 absent; None: exactly wants.leads
+    target: Float[Tensor, "batch label"] | None = None  # NaN: unknown
+    columns: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
+
+    def to(self, device: str | torch.device) -> "Batch":
+        """Move every tensor."""
+        return self._map(lambda x: x.to(device, non_blocking=True))
+
+    def take(self, index: Int[Tensor, " rows"]) -> "Batch":
+        """Pick rows, with repetition: how one record becomes two views."""
+        return self._map(lambda x: x[index])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: change(value) for name, value in parts.items() if isinstance(value, Tensor)}
+        return replace(self, **moved, columns={name: change(v) for name, v in self.columns.items()})
+
+
+class Tokens(NamedTuple):
+    """What a backbone says. `special` tokens have no place in time: CLS, an LSTM's final state."""
+
+    values: Float[Tensor, "batch token dim"]
+    real: Bool[Tensor, "batch token"] | None = None  # None: all are
+    special: Float[Tensor, "batch special dim"] | None = None
+
+
+class Outputs(dict[str, Tensor]):
+    """Named answers: `features` always, then what the heads add (`logits`, `embedding` ...)."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise ValueError(f"A loss needs {name!r}; the heads of this recipe give {', '.join(self)}.")
+
+
+class Backbone(nn.Module, ABC):
+    """Turn ECGs into tokens. `wants` is its input, `dim` the width of a token."""
+
+    kind: ClassVar[str] = "backbones"
+    wants: Signal
+    dim: int
+
+    @abstractmethod
+    def forward(
+        self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
+    ) -> Tokens:
+        """Encode ECGs in millivolts; begin with `self.admit(ecg, leads)`."""
+
+    def admit(
+        self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
+    ) -> Float[Tensor, "batch wanted time"]:
+        """Put leads in the wanted order by name, zeros where absent; check the length and scale."""
+        if ecg.shape[2] != self.wants.samples:
+            raise ValueError(f"Got {ecg.shape[2]} samples; this backbone reads {self.wants.samples}.")
+        if leads is None:
+            if ecg.shape[1] != len(self.wants.leads):
+                raise ValueError(
+                    f"Got {ecg.shape[1]} leads without names; this backbone reads {len(self.wants.leads)}."
+                )
+            return scaled(ecg, None, self.wants)
+        wanted = torch.tensor([LEADS.index(name) for name in self.wants.leads], device=ecg.device)
+        match = (wanted[None, :, None] == leads[:, None, :]).to(ecg.dtype)  # batch wanted lead
+        return scaled(match @ ecg, match.sum(2) > 0, self.wants)
+
+
+def scaled(
+    ecg: Float[Tensor, "batch lead time"], present: Bool[Tensor, "batch lead"] | None, wants: Signal
+) -> Float[Tensor, "batch lead time"]:
+    """Bring millivolts to what a network reads; absent leads stay zero."""
+    if wants.scale == "none":
+        return ecg
+    if present is None:
+        present = torch.ones(ecg.shape[:2], dtype=torch.bool, device=ecg.device)
+    here = present[..., None].to(ecg.dtype)
+    if wants.scale == "crop":
+        count = here.sum((1, 2), keepdim=True).clamp(min=1) * ecg.shape[2]
+        mean = (ecg * here).sum((1, 2), keepdim=True) / count
+        sd = (((ecg - mean) * here).square().sum((1, 2), keepdim=True) / count).sqrt()
+        return (ecg - mean) / sd.clamp(min=1e-6) * here
+    if wants.scale == "train":
+        raise ValueError("[signal] scale = 'train' must be fitted on training ECGs first.")
+    mean_mv, sd_mv = wants.scale
+    return (ecg - mean_mv) / sd_mv * here
+
+
+class Head(nn.Module, ABC):
+    """Turn tokens into named outputs; the pooling is its own."""
+
+    kind: ClassVar[str] = "heads"
+
+    @abstractmethod
+    def forward(self, tokens: Tokens) -> dict[str, Tensor]:
+        """Answer for a batch."""
+
+
+class Loss(nn.Module, ABC):
+    """Turn named outputs into one scalar; may own weights."""
+
+    kind: ClassVar[str] = "losses"
+    reads: tuple[str, ...] = ()  # columns of the store that it wants in the batch
+
+    @abstractmethod
+    def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """Score a batch: finite, and with a gradient even when there is nothing to learn."""
+
+
+class Augment(nn.Module, ABC):
+    """Change a batch on its device, in training only; may change the number of rows."""
+
+    kind: ClassVar[str] = "augments"
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Batch:
+        """Draw only from torch's global generator."""
+
+
+class Sampler(ABC):
+    """Which records meet in which batch: a pure function of the epoch, so nothing to save."""
+
+    kind: ClassVar[str] = "samplers"
+    steps: int  # batches in an epoch, the same each epoch
+
+    @abstractmethod
+    def plan(self, epoch: int) -> Int[Tensor, "step batch"]:
+        """Return rows of the store."""
+
+
+class Method(nn.Module, ABC):
+    """A way of learning."""
+
+    kind: ClassVar[str] = "methods"
+    backbone: Backbone
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return scalars to log; `loss` is the one to minimise."""
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> Outputs:
+        """Answer without learning: `features`, and `logits` where there is a head."""
+
+    def after_step(self, progress: float) -> None:
+        """Run after each optimiser step; `progress` rises to 1 (for teachers)."""

@@ -1,0 +1,97 @@
+"""The contract of every augmentation, and what each one does."""
+
+import math
+
+import pytest
+import torch
+
+from einthoven import parts
+from einthoven.ecg import Signal
+from einthoven.types import Augment, Batch
+
+WANTS = Signal(seconds=5.0)
+every = pytest.mark.parametrize("name", parts.names("augments"))
+
+
+def made(name: str, **options: object) -> Augment:
+    augment: Augment = parts.build("augments", {"name": name} | options, wants=WANTS)
+    return augment
+
+
+def batch(records: int = 64) -> Batch:
+    ecg = torch.randn(records, 12, WANTS.samples, generator=torch.Generator().manual_seed(0)) + 1
+    rows = torch.arange(records)
+    return Batch(ecg=ecg, row=rows, patient=rows // 2, target=torch.ones(records, 1))
+
+
+@every
+def test_changes_some_records_and_no_other_field(name: str) -> None:
+    before, kept = batch(), batch()
+    after = made(name, probability=0.5)(before)
+    changed = (after.ecg != before.ecg).flatten(1).any(1)
+    assert 10 < changed.sum() < 54
+    assert torch.equal(before.ecg, kept.ecg)  # the batch that came in is as it was
+    assert torch.equal(after.row, before.row) and torch.equal(after.target, before.target)
+    assert after.ecg.shape == before.ecg.shape and after.ecg.dtype == torch.float32
+
+
+@every
+def test_probability_none_and_all(name: str) -> None:
+    assert torch.equal(made(name, probability=0.0)(batch()).ecg, batch().ecg)
+    changed = made(name, probability=1.0)(batch()).ecg != batch().ecg
+    assert changed.flatten(1).any(1).float().mean() > 0.9
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        made(name, probability=1.5)(batch())
+
+
+@every
+def test_all_chance_is_torchs(name: str) -> None:
+    torch.manual_seed(3)
+    once = made(name)(batch()).ecg
+    torch.manual_seed(3)
+    assert torch.equal(made(name)(batch()).ecg, once)
+
+
+def test_noise_has_the_stated_ratio() -> None:
+    added = made("noise", decibel=[10.0, 10.0], probability=1.0)(batch()).ecg - batch().ecg
+    ratio = batch().ecg.var(2) / added.var(2)
+    assert 10 * math.log10(ratio.mean()) == pytest.approx(10, abs=0.2)
+
+
+def test_amplitude_is_one_factor_for_all_leads() -> None:
+    factor = made("amplitude", change=0.3, probability=1.0)(batch()).ecg / batch().ecg
+    assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor), atol=1e-4)
+    assert 0.69 < factor.min() < 0.8 and 1.2 < factor.max() < 1.31
+
+
+def test_baseline_wander_is_slow_and_small() -> None:
+    drift = made("baseline_wander", millivolt=0.2, hertz=0.5, probability=1.0)(batch()).ecg - batch().ecg
+    assert 0.05 < drift.abs().max() <= 0.2
+    power = torch.fft.rfft(drift - drift.mean(2, keepdim=True), dim=2).abs().square()
+    frequency = torch.fft.rfftfreq(WANTS.samples, 1 / WANTS.hertz)
+    assert (power[..., frequency <= 1.0].sum() / power.sum()) > 0.95
+
+
+def test_time_mask_hides_one_stretch_of_all_leads() -> None:
+    gone = made("time_mask", share=0.2, probability=1.0)(batch()).ecg == 0
+    assert torch.equal(gone, gone[:, :1].expand_as(gone))
+    assert gone[:, 0].sum(1).max() <= 0.2 * WANTS.samples + 1
+    edges = (gone[:, 0, 1:] != gone[:, 0, :-1]).sum(1)
+    assert edges.max() == 2
+
+
+def test_time_shift_moves_all_leads_alike() -> None:
+    shifted = made("time_shift", seconds=0.1, probability=1.0)(batch()).ecg
+    for before, after in zip(batch().ecg, shifted, strict=True):
+        moves = [
+            m for m in range(-10, 11) if torch.equal(torch.roll(before, m, 1)[:, 10:-10], after[:, 10:-10])
+        ]
+        assert len(moves) == 1
+
+
+def test_drop_leads_says_which_are_gone_and_keeps_one() -> None:
+    after = made("drop_leads", share=0.99, probability=1.0)(batch())
+    assert after.leads is not None
+    there = after.leads >= 0
+    assert (there.sum(1) >= 1).all() and there.float().mean() < 0.2
+    assert not after.ecg[~there].any() and torch.equal(after.ecg[there], batch().ecg[there])

@@ -1,0 +1,53 @@
+"""Recipes: read, edited, checked and written back."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from einthoven import recipe
+
+
+def test_edits_reach_their_place() -> None:
+    made = {"head": {"name": "linear"}, "loss": [{"name": "bce"}, {"name": "mse"}]}
+    for change in (
+        "head.name=project",
+        "train.lr=1e-2",
+        "loss.1.weight=0.5",
+        "signal.scale=[0.0, 1.5]",
+        "seed=3",
+    ):
+        recipe.edit(made, change)
+    assert made["head"] == {"name": "project"} and made["train"] == {"lr": 0.01}
+    assert made["loss"] == [{"name": "bce"}, {"name": "mse", "weight": 0.5}]
+    assert made["signal"] == {"scale": [0.0, 1.5]} and made["seed"] == 3
+
+
+@pytest.mark.parametrize("change", ["nothing", "=3", "loss.weight=1", "loss.5.weight=1", "seed.more=1"])
+def test_edits_that_lead_nowhere(change: str) -> None:
+    with pytest.raises(ValueError, match="--set"):
+        recipe.edit({"seed": 0, "loss": [{"name": "bce"}, {"name": "mse"}]}, change)
+
+
+def test_a_recipe_written_and_read_is_the_same(root: Path) -> None:
+    for file in sorted((root / "recipes").rglob("*.toml")):
+        made = recipe.load(file)
+        assert tomllib.loads(recipe.written(made)) == made
+
+
+def test_one_line_for_a_bad_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    with pytest.raises(ValueError, match="No recipe at"):
+        recipe.load(file)
+    file.write_text("[backbone\n")
+    with pytest.raises(ValueError, match=r"bad.toml is no TOML"):
+        recipe.load(file)
+    file.write_text("[backbone]\nname='x'\n[trian]\n")
+    with pytest.raises(ValueError, match=r"unknown table \[trian\]. Did you mean 'train'"):
+        recipe.load(file)
+    file.write_text("[train]\nepochs = 1\n")
+    with pytest.raises(ValueError, match=r"needs a table \[backbone\]"):
+        recipe.load(file)
+    file.write_text("train = 3\n[backbone]\nname='x'\n")
+    with pytest.raises(ValueError, match=r"\[train\] is a table, got 3"):
+        recipe.load(file)
