@@ -23,7 +23,7 @@ fi
 # torch is asked for by its exact version, which takes a CPU build where one is offered.
 torch=$(grep '^torch==' constraints.txt)
 install() {
-    .venv/bin/python -m pip install --disable-pip-version-check --retries 5 --timeout 60 \
+    PIP_DEFAULT_TIMEOUT=${PIP_DEFAULT_TIMEOUT:-60} .venv/bin/python -m pip install --disable-pip-version-check --retries 5 \
         --constraint constraints.txt "$torch" --editable '.[dev]' >"$log" 2>&1
 }
 

@@ -111,10 +111,18 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "Form", SMALL)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An import that nothing disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importing, "Form", SMALL)
+        return import_(Made(), tmp_path_factory.mktemp("undisturbed") / "store", seconds=SECONDS).path
+
+
 @pytest.fixture
-def whole(tmp_path: Path, small: None) -> dict[str, str]:
-    """The files of an import that nothing disturbed."""
-    return content(import_(Made(), tmp_path / "undisturbed", seconds=SECONDS).path)
+def whole(undisturbed: Path, small: None) -> dict[str, str]:
+    """Its files."""
+    return content(undisturbed)
 
 
 # ---- what a store holds
@@ -287,6 +295,7 @@ def test_labels_of_unknown_records_are_said(tmp_path: Path) -> None:
         ("record_id,x\nr0,1\nr0,2\n", "'r0' stands in two lines"),
         ("record_id,age\nr0,old\n", "record_id 'r0': age is a number of years, got 'old'"),
         ("record_id,flat\nr0,1\n", "column 'flat' is one that the store itself writes"),
+        ("record_id,sex\nr0,1\n", "sex is told in words"),
         ("record_id,fold\nr0,0\n", "fold is a whole number from 1 up"),
         ("", "not a table of comma-separated text"),
         ("record_id,x\n", "holds no line"),
@@ -406,7 +415,7 @@ def wait_for(program: subprocess.Popen[str], done: int) -> None:
 
 
 def test_an_import_killed_again_and_again_ends_in_the_same_bytes(
-    tmp_path: Path, whole: dict[str, str]
+    tmp_path: Path, whole: dict[str, str], undisturbed: Path
 ) -> None:
     store, delay = tmp_path / "store", 0.02
     for done, workers in ((3, 0), (9, 2), (21, 0)):
@@ -426,7 +435,7 @@ def test_an_import_killed_again_and_again_ends_in_the_same_bytes(
     again = content(store)
     facts = [c.pop("store.json") for c in (again, whole)]
     assert again == whole and facts[0] != facts[1]  # another delay: another source, the same content
-    assert made_whole.fingerprint == open_store(tmp_path / "undisturbed").fingerprint
+    assert made_whole.fingerprint == open_store(undisturbed).fingerprint
 
 
 class Killed(BaseException):
@@ -602,9 +611,30 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="A worker ended with code 1"):
+    with pytest.raises(RuntimeError, match="A worker ended at records .*words stand above"):
         import_(Broken(), tmp_path / "store", workers=1)
     capfd.readouterr()
+
+
+def test_a_worker_that_is_killed_is_one_line(tmp_path: Path, small: None) -> None:
+    def kill_one(done: int, total: int) -> None:
+        if done == 6:
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    with pytest.raises(ValueError, match=r"A worker was killed \(signal 9\).* take fewer workers"):
+        import_(Made(), tmp_path / "store", seconds=SECONDS, workers=1, progress=kill_one)
+
+
+def test_other_arrays_in_memory_are_another_source(tmp_path: Path) -> None:
+    class InMemory(Made):
+        def __init__(self, ecg: np.ndarray):
+            super().__init__(3)
+            self.ecg = ecg
+
+    import_(InMemory(noise(0)), tmp_path / "store", seconds=SECONDS)
+    import_(InMemory(noise(0)), tmp_path / "store", seconds=SECONDS)
+    with pytest.raises(ValueError, match="another source"):
+        import_(InMemory(noise(1)), tmp_path / "store", seconds=SECONDS)
 
 
 def test_a_source_in_a_script_needs_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,9 @@ def test_what_is_no_whole_store_is_one_line(folder: Path, tmp_path_factory: pyte
     change(folder, format=2)
     with pytest.raises(ValueError, match=r"newer einthoven \(format 2\): upgrade"):
         open_store(folder)
+    (folder / "store.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"store.json is not the file of a store"):
+        open_store(folder)
     (folder / "store.json").write_text("{")
     with pytest.raises(ValueError, match=r"store.json is damaged .*import again"):
         open_store(folder)

@@ -1,10 +1,12 @@
 """The synthetic cohort: laws of the leads, pure records, diseases that show where a cardiologist looks."""
 
+import doctest
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from random import Random
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from einthoven import parts
+from einthoven.data import cohort as cohort_of_patients
+from einthoven.data import heart, loops, reader, rhythm
 from einthoven.data.anatomy import build_of, intervals_of
 from einthoven.data.cohort import RISKS, VISITS, draw_patient, draw_visit, fold_of, seat
 from einthoven.data.electrodes import FIELD, Noise, leads_of, record_leads, sum_waves
@@ -30,7 +34,7 @@ SUPERCLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
 
 @pytest.fixture(scope="module")
 def cohort() -> list[Record]:
-    return [made for made in Synthetic(records=1000).read_many(0, 1000) if isinstance(made, Record)]
+    return [made for made in Synthetic(records=800).read_many(0, 800) if isinstance(made, Record)]
 
 
 # A patient's heart with and without a disease, free of noise
@@ -158,6 +162,12 @@ def test_is_found_by_name_and_says_that_it_is_made_up() -> None:
     source = parts.build("sources", {"name": "synthetic", "records": 3}, path=None)
     assert len(source) == 3 and source.synthetic and "made-up" in source.title
     assert "synthetic" in source.label(0) and "synthetic" in source.read(2).patient_id
+
+
+@pytest.mark.parametrize("module", [cohort_of_patients, heart, loops, reader, rhythm])
+def test_worked_examples(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried > 0 and failed == 0
 
 
 # The physics

@@ -142,7 +142,9 @@ def mean_and_sd(store: Store, wants: Signal, rows: np.ndarray, most: int = 20_00
     some = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
     total = square = count = 0.0
     for first in range(0, len(some), 512):
-        ecg = prepare_many(store.read(rows[some[first : first + 512]]), store.leads, store.hertz, wants)
+        part = rows[some[first : first + 512]]
+        stops = store.records["stop"].to_numpy()[part]
+        ecg = prepare_many(store.read(part), store.leads, store.hertz, wants, stops=stops)
         total, square = total + ecg.sum(dtype=np.float64), square + np.square(ecg).sum(dtype=np.float64)
         count += ecg.size
     mean = total / count

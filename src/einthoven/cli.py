@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. No logic lives here."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -168,6 +169,7 @@ def report(run: Run) -> None:
 
 def main() -> None:
     """Run the command line: exit code 2 for a user's mistake, told in one line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on a shared machine, waiting threads burn no cores
     try:
         app(standalone_mode=False)
     except typer.Exit as asked:

@@ -4,10 +4,11 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from einthoven.data.files import write_text
 
+Tell = Callable[[Mapping[str, float], int], None]  # takes a line of the log and its step
 FIRST = (
     "epoch",
     "step",
@@ -20,17 +21,10 @@ FIRST = (
 )
 
 
-class Tracker(Protocol):
-    """Somebody who wants to know each line."""
-
-    def tell(self, line: Mapping[str, float], step: int) -> None:
-        """Take in one line of the log."""
-
-
 class Log:
     """The lines of `log.csv`, rewritten whole at each one, so that a kill never leaves half a line."""
 
-    def __init__(self, run: Path, trackers: list[Tracker]):
+    def __init__(self, run: Path, trackers: list[Tell]):
         self.file, self.trackers = run / "log.csv", trackers
         self.lines: list[dict[str, Any]] = []
 
@@ -50,47 +44,44 @@ class Log:
         table.writerows(self.lines)
         write_text(self.file, text.getvalue())
         for tracker in self.trackers:
-            tracker.tell(line, int(line["step"]))
+            tracker(line, int(line["step"]))
 
 
-class TensorBoard:
-    """Writes events for TensorBoard beside the log."""
+def tensorboard(run: Path) -> Tell:
+    """Write events for TensorBoard beside the log."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as missing:
+        raise ValueError("--track tensorboard needs: pip install 'einthoven[track]'") from missing
+    writer = SummaryWriter(str(run / "tensorboard"))
 
-    def __init__(self, run: Path):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as missing:
-            raise ValueError("--track tensorboard needs: pip install 'einthoven[track]'") from missing
-        self.writer = SummaryWriter(str(run / "tensorboard"))
-
-    def tell(self, line: Mapping[str, float], step: int) -> None:
-        """Write one line."""
+    def tell(line: Mapping[str, float], step: int) -> None:
         for name, value in line.items():
-            self.writer.add_scalar(name, float(value), step)
-        self.writer.flush()
+            writer.add_scalar(name, float(value), step)
+        writer.flush()
+
+    return tell
 
 
-class MLflow:
-    """Logs to the MLflow tracking store that its environment names (a local folder by default)."""
+def mlflow(run: Path) -> Tell:
+    """Log to the MLflow tracking store that the environment names (a local folder by default)."""
+    try:
+        import mlflow as tracking
+    except ImportError as missing:
+        raise ValueError("--track mlflow needs: pip install 'einthoven[track]'") from missing
+    tracking.start_run(run_name=run.name)
+    tracking.log_artifact(str(run / "recipe.toml"))
 
-    def __init__(self, run: Path):
-        try:
-            import mlflow
-        except ImportError as missing:
-            raise ValueError("--track mlflow needs: pip install 'einthoven[track]'") from missing
-        self.mlflow = mlflow
-        mlflow.start_run(run_name=run.name)
-        mlflow.log_artifact(str(run / "recipe.toml"))
+    def tell(line: Mapping[str, float], step: int) -> None:
+        tracking.log_metrics({k.replace("/", "."): float(v) for k, v in line.items()}, step=step)
 
-    def tell(self, line: Mapping[str, float], step: int) -> None:
-        """Log one line."""
-        self.mlflow.log_metrics({k.replace("/", "."): float(v) for k, v in line.items()}, step=step)
+    return tell
 
 
-TRACKERS: dict[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+TRACKERS: dict[str, Callable[[Path], Tell]] = {"tensorboard": tensorboard, "mlflow": mlflow}
 
 
-def tracker(name: str, run: Path) -> Tracker:
+def tracker(name: str, run: Path) -> Tell:
     """Make a tracker by name."""
     if name not in TRACKERS:
         raise ValueError(f"--track takes {' or '.join(TRACKERS)}, got {name!r}.")

@@ -146,7 +146,8 @@ def text(value: Any) -> str:
 def tidy(row: Mapping[str, Any]) -> Row:
     """Bring what a source knows of a record into the store's terms; None is unknown.
 
-    Sex becomes "female", "male" or None. An age outside 0 to 120 years is a slip and becomes None.
+    Sex becomes "female", "male" or, where a word says neither, None. An age outside 0 to 120 years is
+    a slip and becomes None.
     """
     own = COLUMNS.keys() - {"age", "sex", "fold", "report", "patient_id"}
     for name in row:
@@ -156,6 +157,8 @@ def tidy(row: Mapping[str, Any]) -> Row:
     age, sex, fold = out.get("age"), out.get("sex"), out.get("fold")
     if age is not None and not isinstance(age, int | float):
         raise ValueError(f"age is a number of years, got {age!r}")
+    if isinstance(sex, int | float) or str(sex).strip().isdigit():
+        raise ValueError(f"sex is told in words (female, male), got {sex!r}: which number is which?")
     if fold is not None and not (isinstance(fold, int | float) and fold >= 1 and fold == int(fold)):
         raise ValueError(f"fold is a whole number from 1 up, got {fold!r}")
     return out | {

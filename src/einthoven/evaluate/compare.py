@@ -53,7 +53,7 @@ def paired(
     wins = above if better == "higher" else below
     # One is added to both counts, so that 1,000 resamples never claim p = 0.
     tail = (np.minimum(above, below) + tied + 1) / (count + 1)
-    difference = interval(value_b - value_a, gap)
+    difference = interval(np.asarray(value_b - value_a), gap)
     judged = ~np.isnan(difference.low)
     beats = np.where(judged, (wins + tied / 2) / count, np.nan)
     p = np.where(judged, np.minimum(2 * tail, 1.0), np.nan)

@@ -27,9 +27,10 @@ class RandomKernels:
     dilation: Int[np.ndarray, " kernel"]
     padding: Int[np.ndarray, " kernel"]
     bias: Float[np.ndarray, " kernel"]
+    shape: tuple[int, int]  # (leads, samples) of the ECGs they were drawn for
 
     @staticmethod
-    def draw(leads: int, time: int, *, kernels: int = 1500, slots: int = 2, seed: int = 0) -> "RandomKernels":
+    def draw(leads: int, time: int, *, kernels: int = 1500, slots: int = 3, seed: int = 0) -> "RandomKernels":
         """Draw kernels of up to `slots` leads each for ECGs of `time` samples."""
         if time < max(LENGTHS):
             raise ValueError(f"Random kernels need at least {max(LENGTHS)} samples, got {time}.")
@@ -47,15 +48,16 @@ class RandomKernels:
         taps *= used[:, :, None]
         bias = random.uniform(-1, 1, kernels)
         return RandomKernels(
-            taps.astype(np.float32), chosen, length, dilation, padding, bias.astype(np.float32)
+            taps.astype(np.float32), chosen, length, dilation, padding, bias.astype(np.float32), (leads, time)
         )
 
     def transform(self, ecg: Float[np.ndarray, "record lead time"]) -> Float[np.ndarray, "record feature"]:
         """Return PPV and maximum of every kernel, kernel by kernel; `ecg` in mV, as float32."""
         if not np.isfinite(ecg).all():
             raise ValueError("Random kernels cannot read NaN or infinite samples.")
-        if ecg.shape[1] <= self.leads.max(initial=0):
-            raise ValueError(f"Random kernels read {self.leads.max() + 1} leads, got {ecg.shape[1]}.")
+        if ecg.shape[1:] != self.shape:
+            ours, theirs = ("{} leads of {} samples".format(*shape) for shape in (self.shape, ecg.shape[1:]))
+            raise ValueError(f"These random kernels read {ours}, got {theirs}.")
         scaled = np.ascontiguousarray(ecg, np.float32) / np.float32(MILLIVOLTS)
         out = np.empty((len(ecg), 2 * len(self.bias)), np.float32)
 

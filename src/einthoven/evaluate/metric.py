@@ -28,6 +28,10 @@ class Metric:
         self.function, self.options = function, options
         self.name = function.__name__
 
+    def __repr__(self) -> str:
+        """Name the metric, for failing tests."""
+        return f"Metric({self.name})"
+
     def __call__(
         self,
         truth: Shaped[np.ndarray, "record *label"],

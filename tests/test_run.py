@@ -1,0 +1,225 @@
+"""Whole jobs: a recipe becomes a run folder, is killed and goes on, and is used."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import einthoven
+from cohorts import store_of
+from einthoven.data.store import Store
+from einthoven.predict import load
+from einthoven.run import Progress, train
+
+RECIPE: dict[str, Any] = {
+    "task": {"column": "big"},
+    "split": {"by": "patient", "shares": [0.5, 0.2, 0.3]},
+    "signal": {"seconds": 0.5, "scale": "train"},
+    "backbone": {"name": "resnet1d_wang", "width": 8},
+    "head": {"name": "linear", "hidden": []},
+    "loss": {"name": "bce"},
+    "augment": [{"name": "noise"}],
+    "train": {"epochs": 6, "batch": 16, "lr": 1e-2, "average": 0.5, "validate": 2},
+    "evaluate": {"resamples": 50, "rows": ["prevalence", "age_sex"]},
+}
+
+
+def recipe(**tables: Any) -> dict[str, Any]:
+    return RECIPE | {name: RECIPE.get(name, {}) | table for name, table in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    chance = np.random.default_rng(1)
+    rows = [
+        {
+            "big": int(chance.random() < 0.4),
+            "age": float(50 + i % 30),
+            "patient": i // 2,
+            "mmhg": float(i % 7),
+        }
+        for i in range(160)
+    ]
+    for row in rows:
+        row["kinds"] = ["big"] if row["big"] else ["small", "plain"]
+        row["word"] = "yes" if row["big"] else "no"
+    return store_of(tmp_path_factory.mktemp("run") / "store", rows, signal=True)
+
+
+@pytest.fixture(scope="module")
+def run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(recipe(), store.path, tmp_path_factory.mktemp("runs") / "one")
+
+
+def results(run: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return told
+
+
+def test_a_run_learns_what_is_there(run: Path) -> None:
+    told = results(run)
+    area = told["test"]["auroc"]["macro"]
+    assert area["low"] <= area["value"] <= area["high"] and area["value"] > 0.9
+    assert told["rows"][0]["auroc"]["value"] == 0.5
+    assert told["counts"]["train"]["records"] + told["counts"]["test"]["records"] < 160
+    names = {"recipe.toml", "environment.json", "log.csv", "weights.safetensors", "predictions.parquet"}
+    assert names | {"results.json", "examples.npy"} <= {file.name for file in run.iterdir()}
+
+
+def test_no_patient_is_in_two_splits(run: Path) -> None:
+    said = pd.read_parquet(run / "predictions.parquet")
+    assert said.groupby("patient_id")["split"].nunique().max() == 1
+    assert set(said["split"]) == {"validation", "test"}
+
+
+def test_one_seed_gives_the_same_results(store: Store, run: Path, tmp_path: Path) -> None:
+    again = train(recipe(), store.path, tmp_path / "again")
+    assert (again / "results.json").read_bytes() == (run / "results.json").read_bytes()
+    assert (again / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    other = train(recipe() | {"seed": 1}, store.path, tmp_path / "other")
+    assert (other / "weights.safetensors").read_bytes() != (run / "weights.safetensors").read_bytes()
+
+
+KILLED = """
+import json, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from einthoven.run import train
+recipe, store, out = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+train(recipe, store, out, resume=True, watch=lambda now: (print(now.step, flush=True), time.sleep(0.3)))
+"""
+
+
+@pytest.mark.parametrize("keep", ["last", "best-loss"])
+def test_a_killed_run_ends_as_one_that_never_was(store: Store, tmp_path: Path, keep: str) -> None:
+    made = recipe(train={"keep": keep})
+    whole = train(made, store.path, tmp_path / "whole")
+    out = tmp_path / "killed"
+    call = [sys.executable, "-c", KILLED, json.dumps(made), str(store.path), str(out)]
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=quiet) as killed:
+        assert killed.stdout is not None
+        steps = [int(line) for line, _ in zip(killed.stdout, range(3), strict=False)]
+        killed.send_signal(signal.SIGKILL)
+    assert steps and not (out / "results.json").exists()
+    assert list((out / "resume").glob("*/resume.json"))
+    train(made, store.path, out, resume=True)
+    assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    lines = [
+        pd.read_csv(each / "log.csv").drop(columns=["records_per_second", "waiting"]) for each in (out, whole)
+    ]
+    pd.testing.assert_frame_equal(lines[0], lines[1])
+
+
+def test_a_finished_run_is_kept_and_never_overwritten(store: Store, run: Path) -> None:
+    before = (run / "results.json").stat().st_mtime_ns
+    train(recipe(), store.path, run, resume=True)
+    assert (run / "results.json").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match="holds a run that is finished: choose another --out"):
+        train(recipe(), store.path, run)
+    with pytest.raises(ValueError, match="is another recipe"):
+        train(recipe(train={"lr": 2e-2}), store.path, run, resume=True)
+
+
+def test_evaluation_in_between_changes_nothing(store: Store, run: Path, tmp_path: Path) -> None:
+    often = train(recipe(train={"validate": 1}), store.path, tmp_path / "often")
+    assert (often / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_relabelled_patients_score_chance(tmp_path: Path) -> None:
+    chance = np.random.default_rng(3)
+    rows = [{"big": int(chance.random() < 0.5), "patient": i} for i in range(300)]
+    told = store_of(tmp_path / "store", rows, signal=False)
+    made = recipe(split={"shares": [0.4, 0.1, 0.5]}, train={"epochs": 3})
+    area = results(train(made, told.path, tmp_path / "run"))["test"]["auroc"]["macro"]["value"]
+    assert 0.36 < area < 0.64  # 150 records: sd of the AUROC about 0.047
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "figure"),
+    [
+        ({"name": "kinds"}, "bce", "auroc"),
+        ({"column": "word", "kind": "multiclass"}, "cross_entropy", "auroc"),
+        ({"column": "mmhg", "kind": "regression"}, "huber", "rmse"),
+        ({"column": "mmhg", "above": 3.0}, "bce", "auroc"),
+    ],
+)
+def test_every_kind_of_task_runs(
+    store: Store, tmp_path: Path, task: dict[str, Any], loss: str, figure: str
+) -> None:
+    made = recipe(train={"epochs": 2}) | {"task": task, "loss": {"name": loss}}
+    out = train(made, store.path, tmp_path / "run")
+    assert figure in results(out)["test"]
+    model = load(out)
+    said = model.predict(store.read(np.arange(3)), hertz=100.0)
+    kept = pd.read_parquet(out / "predictions.parquet").set_index("store_row")
+    columns = [f"score/{label}" for label in model.labels]
+    for row in range(len(store)):
+        if row in kept.index:
+            again = model.predict(store.read(np.array([row])), hertz=100.0)[0]
+            np.testing.assert_allclose(again, kept.loc[row, columns].to_numpy(dtype=float), atol=1e-5)
+            break
+    assert said.shape == (3, len(model.labels))
+
+
+def test_prediction_is_training_at_another_rate_and_order(store: Store, run: Path) -> None:
+    model, ecg = load(run), store.read(np.arange(20))
+    names = list(store.leads)[::-1]
+    np.testing.assert_allclose(
+        model.predict(ecg[:, ::-1], hertz=100, leads=names), model.predict(ecg, hertz=100), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="missing: V5, V6"):
+        model.predict(ecg[:, :10], hertz=100, leads=names[::-1][:10])
+    with pytest.raises(ValueError, match="lasts 0.3 s; this model reads 0.5 s"):
+        model.predict(ecg[:, :, :30], hertz=100)
+
+
+def test_a_run_starts_from_another(store: Store, run: Path, tmp_path: Path) -> None:
+    begun = recipe(backbone={"start": str(run), "freeze": True}, train={"epochs": 1})
+    out = train(begun, store.path, tmp_path / "probe")
+    before, after = (load(each).method.backbone.state_dict() for each in (run, out))
+    assert all((before[name] == after[name]).all() for name in before)
+    other = recipe(backbone={"start": str(run)}, signal={"scale": "crop"})
+    with pytest.raises(ValueError, match=r"\[signal\] scale"):
+        train(other, store.path, tmp_path / "other")
+
+
+def test_embeddings_are_one_vector_per_record(store: Store, run: Path) -> None:
+    vectors = einthoven.embed(run, store.path)
+    assert vectors.shape == (160, 2 + 8)
+    assert vectors["record_id"].tolist() == store.records["record_id"].tolist()
+
+
+def test_progress_is_told(store: Store, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    train(recipe(train={"epochs": 2}), store.path, tmp_path / "run", watch=seen.append)
+    assert seen[-1].what == "evaluating" and seen[-1].step == seen[-1].steps
+    assert [now.line["epoch"] for now in seen if now.line] == [1.0, 2.0]
+
+
+def test_two_arrays_make_a_model(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    labels = chance.integers(0, 2, 120)
+    ecg = chance.normal(0, 0.2, (120, 12, 200)).astype(np.float32)
+    ecg[labels == 1, 0] *= 3
+    small = {"backbone": {"name": "resnet1d_wang", "width": 8}, "evaluate": {"resamples": 20, "rows": []}}
+    small |= {"train": {"epochs": 6, "batch": 16, "lr": 1e-2}}
+    model = einthoven.fit(ecg, labels, hertz=200, recipe=small, out=tmp_path / "fit")
+    assert model.labels == ("label",)
+    said = model.predict(ecg, hertz=200)[:, 0]
+    assert said[labels == 1].mean() > said[labels == 0].mean() + 0.3
+    assert (model.run / "results.json").exists()
+    words = [["a", "b"] if x else ["b"] for x in labels]
+    assert einthoven.fit(ecg, words, hertz=200, recipe=small, out=tmp_path / "two").labels == ("a", "b")
+    with pytest.raises(ValueError, match="12 leads"):
+        einthoven.fit(ecg[:, :5], labels, hertz=200)
+    with pytest.raises(ValueError, match="one label and one patient per ECG"):
+        einthoven.fit(ecg, labels[:-1], hertz=200)
