@@ -63,9 +63,7 @@ def main() -> None:
     start = time.perf_counter()
     expected = loop(truth, score, patient, few)
     slow = (time.perf_counter() - start) / few * asked.resamples
-    print(
-        f"a loop over scikit-learn                           {slow:8.2f} s   extrapolated from {few} resamples"
-    )
+    print(f"a loop over scikit-learn                           {slow:8.2f} s   from {few} resamples")
     weights = resample_weights(patient)[:few]
     worst = np.abs(macro_auroc.weighted(truth, score, weights) - expected).max()
     print(f"largest difference from scikit-learn over those    {worst:8.0e}     bar: 1e-12")

@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Learn from 12-lead ECGs when labels are few.",
 )
 
+STOPPED = 130  # what typer makes of Ctrl-C
 MISUSE: Any = typer.BadParameter.__mro__[2]  # click's own complaint, wherever typer keeps click
 Store = Annotated[Path, typer.Argument(help="A store: a folder that `einthoven import` made.")]
 Run = Annotated[Path, typer.Argument(help="A run folder: what `einthoven train` made.")]
@@ -171,7 +172,8 @@ def main() -> None:
     """Run the command line: exit code 2 for a user's mistake, told in one line."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # on a shared machine, waiting threads burn no cores
     try:
-        app(standalone_mode=False)
+        if code := app(sys.argv[1:] or ["--help"], standalone_mode=False):
+            fail("Stopped.") if code == STOPPED else sys.exit(code)
     except typer.Exit as asked:
         sys.exit(asked.exit_code)
     except (KeyboardInterrupt, typer.Abort):

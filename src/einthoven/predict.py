@@ -80,6 +80,7 @@ def load(run: Path, device: str | None = None) -> Model:
     file = run / "recipe.toml"
     if not file.is_file():
         raise ValueError(f"{run} is no run folder: it has no recipe.toml.")
+    thresholds = read_results(run)["thresholds"]
     told = recipes.load(file)
     wants: Signal = call(Signal, told.get("signal", {}), where="signal")
     task: Task = call(Task, told["task"], where="task")
@@ -89,7 +90,7 @@ def load(run: Path, device: str | None = None) -> Model:
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")
-    return Model(run, method, wants, task, crop, read_results(run)["thresholds"])
+    return Model(run, method, wants, task, crop, thresholds)
 
 
 def predict(run: Path, files: Sequence[Path], options: Mapping[str, Any] | None = None) -> pd.DataFrame:

@@ -64,9 +64,8 @@ def train(
         return out
     try:
         learn(Training(job, out, Log(out, [tracker(name, out) for name in track]), watch))
-    except KeyboardInterrupt:
-        print(f"\nStopped. Go on with the same command and --resume; {out} keeps what was learned.")
-        raise
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"Stopped. The same command with --resume goes on from {out}.") from stop
     watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
     finish(job, out)
     return out

@@ -35,6 +35,15 @@ def options_of(sets: Sequence[str] | None) -> dict[str, Any]:
 
 
 @contextmanager
+def stoppable() -> Iterator[None]:
+    """Make of Ctrl-C the line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise ValueError(str(stop) or "Stopped.") from stop
+
+
+@contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar for a count of records or bytes; nothing where nobody watches."""
     from rich.console import Console
@@ -42,7 +51,8 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+    bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    with stoppable(), bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -56,7 +66,7 @@ def training() -> Iterator[Callable[["Progress"], None]]:
 
     watched = sys.stderr.isatty()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), disable=not watched) as bar:
+    with stoppable(), Bar(*columns, console=Console(stderr=True), disable=not watched) as bar:
         task = bar.add_task("training", total=None)
 
         def watch(now: "Progress") -> None:

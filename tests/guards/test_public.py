@@ -62,7 +62,11 @@ def commands() -> set[str]:
     pages = [
         block for page in PAGES for block in BLOCK.findall(page.read_text()) if block[0] in ("sh", "console")
     ]
-    return {word for _, code in pages for word in re.findall(r"^\s*(?:\S+/)?einthoven ([a-z-]+)", code, re.M)}
+    return {
+        word
+        for _, code in pages
+        for word in re.findall(r"^\s*(?:\S+ -m )?(?:\S+/)?einthoven ([a-z-]+)", code, re.M)
+    }
 
 
 def test_the_commands_on_the_pages_exist() -> None:

@@ -37,15 +37,17 @@ def logistic(
     """
     train_y = np.asarray(train_y, float)
     train_x, validation_x, test_x = standardised(train_x, validation_x, test_x)
-    weights, best, chosen = np.zeros((train_x.shape[1] + 1, train_y.shape[1])), -np.inf, None
+    weights = np.zeros((train_x.shape[1] + 1, train_y.shape[1]))
+    chosen, best, falls = weights, -np.inf, 0
     for strength in sorted(strengths):
-        weights = fit_logistic(train_x, train_y, strength, weights)  # starts where the weaker fit ended
+        weights = fit_logistic(train_x, train_y, strength, weights)  # starts where the stronger penalty ended
         area = macro_auroc(validation_y, predict(validation_x, weights))
-        if chosen is None or area > best:
-            best, chosen = area, weights
-        elif area < best - 0.01:
-            break  # weaker penalties overfit more, and take the longest to fit
-    assert chosen is not None, "no strengths"
+        if best == -np.inf or area > best:
+            chosen, best, falls = weights, area, 0
+        else:
+            falls += 1
+        if falls == 2:
+            break  # what is left overfits more, and takes the longest to fit
     return predict(test_x, chosen)
 
 

@@ -44,7 +44,8 @@ class Trace:
     def name_y(self) -> float:
         """Where the lead's name stands clear of its trace."""
         near = self.points[self.points[:, 0] < self.x + 9, 1]
-        return float(np.min(near[np.isfinite(near)] - 1.2, initial=self.y - 7.5))
+        clear = np.min(near[np.isfinite(near)] - 1.2, initial=self.y - 7.5)
+        return float(max(clear, self.y - 16, HEAD))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def read_run(path: Path) -> Run:
     if not (path / "results.json").exists():
         raise ValueError(
             f"{path} has no results.json: training has not finished; resume with "
-            f"`einthoven train {path / 'recipe.toml'} --out {path} --resume`."
+            f"`einthoven train {path / 'recipe.toml'} --data STORE --out {path} --resume`."
         )
     results = _json(path / "results.json")
     if results.get("format") != FORMAT:

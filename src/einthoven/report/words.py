@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from einthoven.report.folder import NOTHING, Figure, Run, figure
 
-WHOLE = {"ptbxl": 21_799}  # records of the whole published set, by the store's source
+WHOLE = {"ptbxl": ("PTB-XL", 21_799)}  # published sets and their records, by the store's source
 
 
 def fixed(value: float, places: int = 3) -> str:
@@ -28,16 +28,16 @@ def span(interval: Figure, places: int = 3) -> str:
     return f"{fixed(interval.low, places)}{between}{fixed(interval.high, places)}"
 
 
-def gained(gain: Figure, places: int = 3) -> str:
+def gained(gain: Figure, places: int = 3) -> tuple[str, str]:
     """Write a difference with its sign and its interval.
 
     >>> gained(Figure(0.0214, -0.003, 0.05))
-    '+0.021 (−0.003 to +0.050)'
+    ('+0.021', '−0.003 to +0.050')
     """
     if not gain.known:
-        return ""
+        return ("", "")
     value, low, high = (f"{part:+.{places}f}".replace("-", "−") for part in gain)
-    return f"{value} ({low} to {high})"
+    return value, f"{low} to {high}"
 
 
 def places_for(value: float) -> int:
@@ -151,7 +151,7 @@ def verdict(run: Run) -> Verdict:
     if gap.low > 0:
         return Verdict(
             "above",
-            f"The network stands clearly {over} {name}: better by {amount}{unit}, more than chance explains.",
+            f"The network stands clearly {over} {name}: better by {amount}{unit}, more than chance can explain.",
         )
     if gap.high < 0:
         return Verdict(
@@ -160,7 +160,7 @@ def verdict(run: Run) -> Verdict:
     side = "better" if gap.value > 0 else "worse"
     return Verdict(
         "noise",
-        f"The network is within noise of {name}: {side} by {amount}{unit}, less than chance explains. "
+        f"The network is within noise of {name}: {side} by {amount}{unit}, no more than chance can explain. "
         "On these data it has not earned its place.",
     )
 
@@ -181,13 +181,13 @@ def _difference(run: Run, best: Row) -> Figure:
 
 def subset(run: Run) -> str:
     """Say that the data are part of a published set, or nothing."""
-    records, whole = run.store.get("records"), WHOLE.get(str(run.store.get("source")))
-    if not records or not (run.store.get("subset") or (whole and records < 0.98 * whole)):
+    name, whole = WHOLE.get(str(run.store.get("source")), ("", 0))
+    records = run.store.get("records", whole)
+    if records >= 0.98 * whole:
         return ""
-    share = f"{records:,} of the {whole:,} records" if whole else f"{records:,} records, a part,"
     return (
-        f"Part of the data: {share} of {run.store.get('title', 'the set')}. These numbers are not "
-        "comparable with published results; compare runs on the same records."
+        f"Part of the data: {records:,} of the {whole:,} records of {name}. These numbers are not comparable "
+        "with published results; compare runs on the same records."
     )
 
 
