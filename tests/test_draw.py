@@ -173,7 +173,11 @@ def test_rows_move_apart_for_tall_waves_and_never_off_the_page(ecg: np.ndarray) 
     usual, tall = draw.sheet(ecg, 100.0), draw.sheet(ecg * 50, 100.0)
     assert np.diff(usual.baselines).min() >= 15 and all(y % 5 == 0 for y in usual.baselines + tall.baselines)
     assert np.diff(tall.baselines).min() > np.diff(usual.baselines).min()
-    assert tall.height <= 165
+    assert tall.height <= 175  # with its caption, one A4 page across
+    assert "cut at the edge" in tall.foot and "cut at the edge" not in usual.foot
+    lone = np.zeros((12, 1000), np.float32)
+    lone[9, 800] = 2.3  # a tall R wave in V4, in the first row
+    assert "cut at the edge" not in draw.sheet(lone, 100.0).foot
 
 
 def test_a_wrong_number_of_names_is_refused(ecg: np.ndarray) -> None:

@@ -106,7 +106,10 @@ def sheet(
         for name, x, points, start in row
     ]
     foot = ["25 mm/s", "10 mm/mV", f"{hertz:g} Hz", *([note] if note else []), _extent(seconds, in_turn)]
-    return Sheet(bottom + FOOT, traces, baselines, title, stamp, "  ·  ".join(foot))
+    edge = bottom + FOOT
+    if any(((trace.points[:, 1] < 0) | (trace.points[:, 1] > edge)).any() for trace in traces):
+        foot.append("cut at the edge of the paper")
+    return Sheet(edge, traces, baselines, title, stamp, "  ·  ".join(foot))
 
 
 def _extent(seconds: float, in_turn: bool) -> str:
@@ -129,14 +132,14 @@ def _cut(
 
 def _baselines(rows: list[list[Float[np.ndarray, "_ 2"]]]) -> tuple[list[float], float]:
     """Put 0 mV of each row on a thick line, as far apart as its traces need; huge ones overlap."""
+    heights = [np.concatenate([points[:, 1] for points in row]) for row in rows]
+    heights = [height[np.isfinite(height)] for height in heights]
     baselines, y, below = [], HEAD, 0.0
-    for row in rows:
-        height = np.concatenate([points[:, 1] for points in row])
-        height = height[np.isfinite(height)]
-        up = float(np.clip(height.max(initial=0), 10, 17))
+    for number, height in enumerate(heights):
+        up = float(np.clip(height.max(initial=0), 10, 17 if number else 25))  # mm; the page must fit A4
         y = math.ceil((y + below + up) / 5) * 5.0
         baselines.append(y)
-        below = float(np.clip(-height.min(initial=0), 7, 17))
+        below = float(np.clip(-height.min(initial=0), 7, 17 if number < len(rows) - 1 else 25))
     return baselines, y + math.ceil(below / 5) * 5.0
 
 

@@ -64,7 +64,7 @@ def result(run: Run) -> dict[str, Any]:
                 "what": line.what,
                 "own": line.own,
                 "time": line.time,
-                "gain": words.gained(line.gain, places),
+                "gain": words.gained(line.gain, places) if line.gain.known else "",
                 "value": words.fixed(line.figure.value, places),
                 "span": words.span(line.figure, places),
                 "whisker": Markup(forest.whisker(line.figure, axis, reference=best, own=line.own)),

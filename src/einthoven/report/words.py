@@ -34,8 +34,6 @@ def gained(gain: Figure, places: int = 3) -> tuple[str, str]:
     >>> gained(Figure(0.0214, -0.003, 0.05))
     ('+0.021', '−0.003 to +0.050')
     """
-    if not gain.known:
-        return ("", "")
     value, low, high = (f"{part:+.{places}f}".replace("-", "−") for part in gain)
     return value, f"{low} to {high}"
 
@@ -151,7 +149,7 @@ def verdict(run: Run) -> Verdict:
     if gap.low > 0:
         return Verdict(
             "above",
-            f"The network stands clearly {over} {name}: better by {amount}{unit}, more than chance can explain.",
+            f"The network stands clearly {over} {name}: better by {amount}{unit}, beyond chance.",
         )
     if gap.high < 0:
         return Verdict(
@@ -160,7 +158,7 @@ def verdict(run: Run) -> Verdict:
     side = "better" if gap.value > 0 else "worse"
     return Verdict(
         "noise",
-        f"The network is within noise of {name}: {side} by {amount}{unit}, no more than chance can explain. "
+        f"The network is within noise of {name}: {side} by {amount}{unit}, which chance can explain. "
         "On these data it has not earned its place.",
     )
 
