@@ -210,6 +210,8 @@ def assemble(planned: Plan, device: str) -> Job:
     modules = {id(module): name for name, module in method.named_modules()}
     rates = {modules[id(part)]: rate for part, rate in settings.rates}
     schedule: Schedule = call(Schedule, recipe["train"], where="train")
+    if schedule.keep == "best-auroc" and task.kind == "regression":
+        raise ValueError("[train] keep = 'best-auroc' needs labels; a regression has 'best-loss'.")
     targets = task.scaled(planned.truth)
     rows = torch.from_numpy(planned.split.train)
     reads = sorted({c for m in method.modules() if isinstance(m, Loss) for c in m.reads})

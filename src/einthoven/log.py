@@ -9,16 +9,8 @@ from typing import Any
 from einthoven.data.files import write_text
 
 Tell = Callable[[Mapping[str, float], int], None]  # takes a line of the log and its step
-FIRST = (
-    "epoch",
-    "step",
-    "lr",
-    "loss",
-    "records_per_second",
-    "waiting",
-    "validation_loss",
-    "validation_auroc",
-)
+FIRST = ("epoch", "step", "lr", "loss", "validation_loss", "validation_auroc")
+CLOCK = ("seconds", "records_per_second", "waiting")  # all that differs between two runs of one seed
 
 
 class Log:
@@ -37,7 +29,8 @@ class Log:
     def tell(self, line: Mapping[str, float]) -> None:
         """Add one line."""
         self.lines.append(dict(line))
-        names = list(FIRST) + sorted({n for each in self.lines for n in each} - set(FIRST))
+        names = list(FIRST + CLOCK)
+        names += sorted({name for each in self.lines for name in each} - set(names))
         text = io.StringIO()
         table = csv.DictWriter(text, names, restval="", lineterminator="\n")
         table.writeheader()
@@ -45,6 +38,12 @@ class Log:
         write_text(self.file, text.getvalue())
         for tracker in self.trackers:
             tracker(line, int(line["step"]))
+
+
+def seconds_of(run: Path) -> float:
+    """Return how long a run has learned, over all its starts, validation left out."""
+    with open(run / "log.csv", encoding="utf-8", newline="") as file:
+        return round(sum(float(line["seconds"]) for line in csv.DictReader(file)), 1)
 
 
 def tensorboard(run: Path) -> Tell:

@@ -113,8 +113,8 @@ def fit(
     built-in recipe (windows of 2.5 s, resnet1d_wang). The run folder (results, report) is in `out`,
     or in a new temporary folder: `model.run` says where.
 
-    >>> model = fit(ecg, labels, hertz=500, patients=ids)                       # doctest: +SKIP
-    >>> model.predict(new_ecg, hertz=500)                                       # doctest: +SKIP
+        model = fit(ecg, labels, hertz=500, patients=ids)
+        model.predict(new_ecg, hertz=500)
     """
     ecg = np.asarray(ecg)
     if ecg.ndim != 3 or ecg.shape[1] != len(leads):

@@ -21,6 +21,7 @@ from einthoven.evaluate import Answers, judge_labels, judge_regression
 from einthoven.evaluate.embed import answers
 from einthoven.examples import choose_examples
 from einthoven.honest import cohort, honest_rows
+from einthoven.log import seconds_of
 
 PACKAGES = ("einthoven", "torch", "numpy", "scipy", "pandas", "scikit-learn", "numba")
 
@@ -28,8 +29,8 @@ PACKAGES = ("einthoven", "torch", "numpy", "scipy", "pandas", "scikit-learn", "n
 class Clock:
     """Notes how long each stage took."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: dict[str, float]):
+        self.seconds = seconds
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
@@ -41,7 +42,7 @@ class Clock:
 
 def finish(job: Job, out: Path) -> None:
     """Answer the validation and test records, judge, and write the run folder's last files."""
-    planned, clock = job.plan, Clock()
+    planned, clock = job.plan, Clock({"train": seconds_of(out)})
     with clock.of("answers"):
         told = {name: answer(job, getattr(planned.split, name)) for name in ("validation", "test")}
         write_predictions(planned, told, out / "predictions.parquet")
@@ -91,7 +92,7 @@ def write_predictions(planned: Plan, told: dict[str, Answers], path: Path) -> No
 def task_told(planned: Plan) -> dict[str, Any]:
     """Describe the task for results.json."""
     task = planned.task
-    return {"name": task.name, "kind": task.kind, "labels": list(task.labels), "unit": None}
+    return {"name": task.name, "kind": task.kind, "labels": list(task.labels), "unit": task.unit or None}
 
 
 def model_told(job: Job) -> dict[str, Any]:
@@ -136,6 +137,7 @@ def environment(job: Job, clock: Clock) -> dict[str, Any]:
             "source": store.source,
             "synthetic": store.synthetic,
             "fingerprint": store.fingerprint,
+            "leads": list(store.leads),
             "hertz": store.hertz,
             "seconds": store.seconds,
             "records": len(store),

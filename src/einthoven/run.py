@@ -184,6 +184,7 @@ def log_line(training: Training, done: int, seconds: float) -> dict[str, float]:
         "epoch": done / training.epoch,
         "step": done,
         "lr": max(group["lr"] for group in training.job.learner.adamw.param_groups),
+        "seconds": seconds,
         "records_per_second": training.records / max(seconds, 1e-9),
         "waiting": training.waited / max(seconds, 1e-9),
     } | means
@@ -196,8 +197,6 @@ def validate(training: Training, done: int) -> dict[str, float]:
     told = {"validation_loss": validation_loss(job)}
     if job.plan.task.kind != "regression":
         told["validation_auroc"] = validation_auroc(job)
-    if job.learner.schedule.keep == "best-auroc" and "validation_auroc" not in told:
-        raise ValueError("[train] keep = 'best-auroc' needs labels; a regression has 'best-loss'.")
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
     score = criterion.get(job.learner.schedule.keep)
     if score is not None and not score <= training.best.get("score", -np.inf):

@@ -200,9 +200,16 @@ def tasks_told(store: Path | None) -> str:
 
 def comparison_told(a: Path, b: Path, told: dict[str, Any]) -> str:
     """Tell a paired comparison."""
-    import json
+    import pandas as pd
 
-    return f"{b} against {a}\n" + json.dumps(told, indent=1)
+    lines = []
+    for name, line in {"macro": told["macro"], **told["labels"]}.items():
+        gap = line["difference"]
+        bounds = "undefined" if gap["low"] is None else f"{gap['low']:+.3f} to {gap['high']:+.3f}"
+        figures = {"a": line["a"], "b": line["b"], "b - a": gap["value"], "95 % interval": bounds}
+        lines.append({told["metric"]: name} | figures | {"p": line["p"]})
+    head = f"a = {a}\nb = {b}\n{told['records']:,} test ECGs of {told['patients']:,} patients"
+    return f"{head}; {told['better']} is better\n{table(pd.DataFrame(lines))}"
 
 
 def table(answers: "pd.DataFrame") -> str:

@@ -1,13 +1,13 @@
 """From a store to batches. Batch number n is a pure function of (seed, n), so there is nothing to save."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import count
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from einthoven.data.signal import prepare_many
 from einthoven.data.store import Store
@@ -23,11 +23,27 @@ class Reader:
     wants: Signal
     targets: Float[np.ndarray, "record label"] | None = None  # for every row of the store
     columns: Sequence[str] = ()
-    patients: Int[np.ndarray, " record"] = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def patients(self) -> Int[np.ndarray, " record"]:
+        """The patient of each row, as a number."""
         names = self.store.records["patient_id"].to_numpy(dtype=object).astype(str)
-        object.__setattr__(self, "patients", np.unique(names, return_inverse=True)[1].astype(np.int64))
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def span(self) -> Int[np.ndarray, "record 2"]:
+        """Where the ECG of each row starts and stops, in samples of the store."""
+        return self.store.records[["start", "stop"]].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def absent(self) -> Shaped[np.ndarray, " record"]:
+        """The leads that each row lacks, by name."""
+        return self.store.records["absent"].to_numpy(dtype=object)
+
+    @cached_property
+    def values(self) -> dict[str, Float[np.ndarray, " record"]]:
+        """The columns that a loss reads."""
+        return {name: self.store.records[name].to_numpy(dtype=np.float32) for name in self.columns}
 
     @property
     def as_stored(self) -> bool:
@@ -37,7 +53,7 @@ class Reader:
     def spans(self, rows: Int[np.ndarray, " row"]) -> tuple[np.ndarray, np.ndarray]:
         """Return where the ECG of each row starts and ends, in samples of the model."""
         ratio = self.wants.hertz / self.store.hertz
-        span = self.store.records[["start", "stop"]].to_numpy()[rows]
+        span = self.span[rows]
         return np.ceil(span[:, 0] * ratio).astype(np.int64), np.floor(span[:, 1] * ratio).astype(np.int64)
 
     def long_enough(self, rows: Int[np.ndarray, " row"]) -> np.ndarray:
@@ -55,27 +71,25 @@ class Reader:
                 return cut
             return cut[:, [self.store.leads.index(lead) for lead in self.wants.leads]]
         some, place = np.unique(rows, return_inverse=True)
-        stops = self.store.records["stop"].to_numpy()[some]
+        stops = self.span[some, 1]
         store = self.store
         whole = prepare_many(store.read(some), store.leads, store.hertz, self.wants, stops=stops)
         return np.stack([whole[p, :, s : s + samples] for p, s in zip(place, starts, strict=True)])
 
     def batch(self, rows: Int[np.ndarray, " row"], starts: Int[np.ndarray, " row"], samples: int) -> Batch:
         """Read one batch."""
-        records = self.store.records
-        columns = {name: records[name].to_numpy(dtype=np.float32)[rows] for name in self.columns}
         return Batch(
             ecg=torch.from_numpy(self.ecg(rows, starts, samples)),
             row=torch.from_numpy(rows),
             patient=torch.from_numpy(self.patients[rows]),
             leads=self.leads(rows),
             target=None if self.targets is None else torch.from_numpy(self.targets[rows]),
-            columns={name: torch.from_numpy(values) for name, values in columns.items()},
+            columns={name: torch.from_numpy(column[rows]) for name, column in self.values.items()},
         )
 
     def leads(self, rows: Int[np.ndarray, " row"]) -> torch.Tensor | None:
         """Name the leads of each row if some may be absent; None is the fast path."""
-        absent = self.store.records["absent"].to_numpy(dtype=object)[rows]
+        absent = self.absent[rows]
         if not self.wants.subset or not any(absent):
             return None
         named = [

@@ -30,6 +30,7 @@ class Task:
     kind: Kind
     labels: tuple[str, ...]
     above: float | None = None
+    unit: str = ""  # of a regression: "mmHg"
     mean: float = 0.0
     sd: float = 1.0
 
@@ -73,6 +74,7 @@ class Task:
         """Describe it for a resolved recipe: enough to read answers without the store."""
         told: dict[str, Any] = {"name": self.name, "columns": list(self.columns), "kind": self.kind}
         told |= {"labels": list(self.labels)} | ({} if self.above is None else {"above": self.above})
+        told |= {"unit": self.unit} if self.unit else {}
         return told | ({"mean": self.mean, "sd": self.sd} if self.kind == "regression" else {})
 
 
@@ -119,7 +121,7 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
     column, with `above` (binary), or `kind` = "labels" (0 and 1), "multiclass" or "regression".
     Or `columns`: several columns of 0 and 1.
     """
-    known = ("name", "column", "columns", "above", "kind", "labels", "mean", "sd")
+    known = ("name", "column", "columns", "above", "kind", "unit", "labels", "mean", "sd")
     for key in table:
         if key not in known:
             raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
@@ -161,7 +163,8 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
         raise ValueError(f"[task] kind is 'labels', 'multiclass' or 'regression', got {kind!r}.")
     for column in columns:
         refuse_unfit(f"Column {column!r} of {store.path}", kind, store.records[column])
-    return Task(name, tuple(columns), kind, tuple(classes) if kind == "multiclass" else tuple(columns))
+    labels = tuple(classes) if kind == "multiclass" else tuple(columns)
+    return Task(name, tuple(columns), kind, labels, unit=table.get("unit", ""))
 
 
 def refuse_unfit(column: str, kind: Kind, values: pd.Series) -> None:

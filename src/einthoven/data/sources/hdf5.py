@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from einthoven.data.files import checksum
-from einthoven.data.sources.csv import guess, spread, unit_factor
-from einthoven.data.sources.numpy import named, time_first
+from einthoven.data.tables import guess, named, spread, time_first, unit_factor
 from einthoven.ecg import LEADS, Record, Source
 
 __all__ = ["HDF5"]

@@ -3,7 +3,6 @@
 import struct
 import zipfile
 from bisect import bisect_right
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from einthoven.data.signal import places
-from einthoven.data.sources.csv import Table, guess, spread, unit_factor
+from einthoven.data.tables import Table, guess, named, spread, time_first, unit_factor
 from einthoven.ecg import LEADS, Record, Source
 
 __all__ = ["NumPy"]
@@ -94,28 +92,6 @@ class NumPy(Source):
         record_id = record_id or (str(index) if len(self.files) == 1 else self.label(index))
         ecg = self.raw(index) * np.float32(self.factor)
         return Record(record_id, patient_id or record_id, ecg, tuple(self.leads), self.hertz, row)
-
-
-def named(leads: Sequence[str]) -> dict[str, int]:
-    """Map the standard names of leads to their places in an array."""
-    try:
-        return dict(places(tuple(leads)))
-    except ValueError as error:
-        raise ValueError(f"leads: {error}.") from error
-
-
-def time_first(shape: tuple[int, ...], leads: int, where: Any) -> bool:
-    """Tell (.., time, lead) from (.., lead, time) by the axis that is as long as there are leads."""
-    if len(shape) not in (2, 3):
-        raise ValueError(f"{where}: an array of shape {shape}, not (record, lead, time) or (lead, time).")
-    first, last = (size == leads for size in shape[-2:])
-    if first and last:
-        raise ValueError(f"{where}: shape {shape} does not say which of its axes of {leads} is time.")
-    if not first and not last:
-        raise ValueError(
-            f"{where}: shape {shape} has no axis of {leads} leads; name those it has with leads=."
-        )
-    return last
 
 
 @lru_cache(8)
