@@ -11,7 +11,7 @@ import time
 from itertools import repeat
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does
 
 import torch
 from torch import Tensor, nn
