@@ -1,7 +1,7 @@
 """Training speed: our modules in fp32 and bf16 against the same network in plain 1-d torch layers.
 
-python benchmarks/bench_train.py [STORE]     batch 128 of 12 x 250, 71 labels, two threads, interleaved; with a
-store, also the share of time in which training waits for data. One line per figure; compare ratios only.
+python benchmarks/bench_train.py [STORE]     batch 128 of 12 x 250, 71 labels, two threads, interleaved; with
+a store, also the share of time in which training waits for data. One line per figure; compare ratios only.
 """
 
 import os

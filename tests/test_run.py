@@ -114,9 +114,7 @@ def test_a_killed_run_ends_as_one_that_never_was(store: Store, tmp_path: Path, k
     assert list((out / "resume").glob("*/resume.json"))
     train(made, store.path, out, resume=True)
     assert (out / "results.json").read_bytes() == (whole / "results.json").read_bytes()
-    lines = [
-        pd.read_csv(each / "log.csv").drop(columns=list(CLOCK)) for each in (out, whole)
-    ]
+    lines = [pd.read_csv(each / "log.csv").drop(columns=list(CLOCK)) for each in (out, whole)]
     pd.testing.assert_frame_equal(lines[0], lines[1])
 
 
@@ -128,6 +126,14 @@ def test_a_finished_run_is_kept_and_never_overwritten(store: Store, run: Path) -
         train(recipe(), store.path, run)
     with pytest.raises(ValueError, match="is another recipe"):
         train(recipe(train={"lr": 2e-2}), store.path, run, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_store_only(store: Store, tmp_path: Path) -> None:
+    made = recipe(signal={"scale": "none"}, train={"epochs": 1})
+    out = train(made, store.path, tmp_path / "run")
+    other = store_of(tmp_path / "store", [{"big": i % 2} for i in range(40)])
+    with pytest.raises(ValueError, match="was begun on another store"):
+        train(made, other.path, out, resume=True)
 
 
 def test_evaluation_in_between_changes_nothing(store: Store, run: Path, tmp_path: Path) -> None:

@@ -113,14 +113,12 @@ def train(
 
     Example: einthoven train recipes/demo/superdiag.toml --data stores/ptbxl --out runs/one
     """
-    from einthoven import show
-    from einthoven.report import report as write
-    from einthoven.run import train as learn
+    from einthoven import python, show
 
     changes = [*(sets or []), *([f"backbone.start={start}"] if start else [])]
     with show.training() as watch:
-        learn(recipe, data, out, sets=changes, resume=resume, device=device, track=track or [], watch=watch)
-    write(out)
+        how = {"sets": changes, "resume": resume, "device": device, "track": track or [], "watch": watch}
+        python.train(recipe, data, out, **how)
     typer.echo(show.told(out))
 
 

@@ -17,6 +17,7 @@ from einthoven.parts import find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
 from einthoven.predict import predict as predict_files
+from einthoven.report import report as write_report
 from einthoven.run import train as train_run
 
 
@@ -45,9 +46,14 @@ def open(store: str | Path) -> Store:
 
 
 def train(recipe: str | Path | Mapping[str, Any], store: str | Path, run: str | Path, **how: Any) -> Path:
-    """Train a recipe (a TOML file or a dictionary) on a store into a run folder."""
+    """Train a recipe (a TOML file or a dictionary) on a store into a run folder, and write its report.
+
+    `how`: sets, resume, device, track and watch, as in `einthoven.run.train`.
+    """
     made = Path(recipe) if isinstance(recipe, str) else recipe
-    return train_run(made, Path(store), Path(run), **how)
+    done = train_run(made, Path(store), Path(run), **how)
+    write_report(done)
+    return done
 
 
 def predict(
@@ -138,7 +144,7 @@ def fit(
         "loss": {"name": "cross_entropy" if multiclass else "huber" if regression else "bce"},
         "train": {"epochs": 30, "lr": 1e-2, "average": 0.99, "precision": "bf16"},
     }
-    return load(train_run(made | dict(recipe or {}), store.path, folder / "run"))
+    return load(train(made | dict(recipe or {}), store.path, folder / "run"))
 
 
 def described(labels: Any, kind: str | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:

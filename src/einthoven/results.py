@@ -54,7 +54,7 @@ def finish(job: Job, out: Path) -> None:
     examples, drawn = choose_examples(planned, told["test"])
     with new_file(out / "examples.npy") as file:
         np.save(file, drawn, allow_pickle=False)
-    write_json(out / "environment.json", environment(job, clock))
+    write_json(out / "environment.json", environment(job, clock.seconds))
     results = {"format": 1, "task": task_told(planned), "model": model_told(job), "counts": counts(planned)}
     results |= {"left_out": planned.left_out, "split": planned.split.by} | verdict
     write_json(out / "results.json", results | {"rows": rows, "examples": examples})
@@ -125,7 +125,7 @@ def counts(planned: Plan) -> dict[str, Any]:
     return told
 
 
-def environment(job: Job, clock: Clock) -> dict[str, Any]:
+def environment(job: Job, seconds: dict[str, float] | None = None) -> dict[str, Any]:
     """Say with what, on what and how long a run was made; nothing here is a result."""
     store = job.plan.store
     return {
@@ -146,7 +146,7 @@ def environment(job: Job, clock: Clock) -> dict[str, Any]:
         "seed": job.plan.seed,
         "device": job.device,
         "machine": platform.machine(),
-        "seconds": clock.seconds,
+        "seconds": seconds or {},
     }
 
 

@@ -1,5 +1,6 @@
 """Train a recipe on a store into a run folder; a killed run goes on where it was, to the same bits."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,14 @@ from torch import Tensor
 from einthoven import recipe as recipes
 from einthoven.assemble import Job, assemble, best_device, plan
 from einthoven.checkpoint import load_resume, load_weights, save_resume, save_weights, steps_saved
-from einthoven.data.files import one_line, write_text
+from einthoven.data.files import one_line, write_json, write_text
 from einthoven.data.store import open_store
 from einthoven.evaluate import macro_auroc
 from einthoven.evaluate.embed import answers
 from einthoven.log import Log, tracker
 from einthoven.loop import autocast, fit
 from einthoven.memory import keep_freed_memory
-from einthoven.results import finish
+from einthoven.results import environment, finish
 from einthoven.types import Batch
 
 
@@ -50,7 +51,7 @@ def train(
     track: Sequence[str] = (),
     watch: Watch = lambda progress: None,
 ) -> Path:
-    """Train, evaluate and report; return the run folder.
+    """Train and evaluate; return the run folder.
 
     `resume` continues an unfinished run of the same recipe, and returns a finished one as it is.
     Raises ValueError for what a user can mend.
@@ -60,25 +61,26 @@ def train(
     keep_freed_memory()
     planned = plan(made, open_store(data))
     job = assemble(planned, device or best_device())
-    if claim(out, recipes.written(planned.recipe), resume):
+    if claim(out, job, resume):
         return out
     try:
         learn(Training(job, out, Log(out, [tracker(name, out) for name in track]), watch))
+        watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
+        finish(job, out)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"Stopped. The same command with --resume goes on from {out}.") from stop
-    watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
-    finish(job, out)
     return out
 
 
-def claim(out: Path, text: str, resume: bool) -> bool:
-    """Make or take up a run folder; say whether it holds a finished run of this very recipe."""
-    saved = out / "recipe.toml"
+def claim(out: Path, job: Job, resume: bool) -> bool:
+    """Make or take up a run folder; say whether it holds a finished run of this recipe on this store."""
+    saved, text = out / "recipe.toml", recipes.written(job.plan.recipe)
     if not saved.exists():
         if out.is_dir() and any(out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no run: choose another --out.")
         with one_line(out):
             out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "environment.json", environment(job))
         write_text(saved, text)
         return False
     finished = (out / "results.json").exists()
@@ -87,6 +89,11 @@ def claim(out: Path, text: str, resume: bool) -> bool:
         raise ValueError(f"{out} holds a run that {how}: choose another --out, or remove it.")
     if saved.read_text(encoding="utf-8") != text:
         raise ValueError(f"{saved} is another recipe than this one: choose another --out, or remove {out}.")
+    begun = json.loads((out / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+    if begun != job.plan.store.fingerprint:
+        raise ValueError(
+            f"{out} was begun on another store than {job.plan.store.path}: choose another --out."
+        )
     return finished
 
 
