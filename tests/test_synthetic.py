@@ -18,14 +18,14 @@ from sklearn.preprocessing import StandardScaler
 from einthoven import parts
 from einthoven.data import cohort as cohort_of_patients
 from einthoven.data import heart, loops, reader, rhythm
-from einthoven.data.anatomy import build_of, intervals_of
-from einthoven.data.cohort import RISKS, VISITS, draw_patient, draw_visit, fold_of, seat
-from einthoven.data.electrodes import FIELD, Noise, leads_of, record_leads, sum_waves
-from einthoven.data.heart import Heartbeats, run_heart
-from einthoven.data.loops import ectopic_table
-from einthoven.data.reader import SUPERCLASS, chance_of_call
-from einthoven.data.rhythm import Beat, beats_of, rate_of
 from einthoven.data.sources.synthetic import Synthetic
+from einthoven.data.synthesis.anatomy import build_of, intervals_of
+from einthoven.data.synthesis.cohort import RISKS, VISITS, draw_patient, draw_visit, fold_of, seat
+from einthoven.data.synthesis.electrodes import FIELD, Noise, leads_of, record_leads, sum_waves
+from einthoven.data.synthesis.heart import Heartbeats, run_heart
+from einthoven.data.synthesis.loops import ectopic_table
+from einthoven.data.synthesis.rhythm import Beat, beats_of, rate_of
+from einthoven.data.synthesis.statements import SUPERCLASS, chance_of_call
 from einthoven.ecg import LEADS, Record
 
 I, II, III, AVR, AVL, AVF, V1, V2, V3, V4, V5, V6 = range(12)  # noqa: E741 - the name of the lead

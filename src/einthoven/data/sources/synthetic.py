@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from einthoven.data.anatomy import build_of
-from einthoven.data.cohort import Visit, dice, draw_visit
-from einthoven.data.electrodes import field_of, noise_of, record_leads
-from einthoven.data.heart import Heartbeats, run_heart
-from einthoven.data.reader import SUPERCLASS, read_statements
-from einthoven.data.reports import write_report
+from einthoven.data.synthesis.anatomy import build_of
+from einthoven.data.synthesis.cohort import Visit, dice, draw_visit
+from einthoven.data.synthesis.electrodes import field_of, noise_of, record_leads
+from einthoven.data.synthesis.heart import Heartbeats, run_heart
+from einthoven.data.synthesis.reports import write_report
+from einthoven.data.synthesis.statements import SUPERCLASS, read_statements
 from einthoven.ecg import LEADS, Record, Source
 
 __all__ = ["Synthetic"]

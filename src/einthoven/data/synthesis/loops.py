@@ -11,8 +11,8 @@ from random import Random
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.anatomy import Build, Intervals
-from einthoven.data.cohort import Visit
+from einthoven.data.synthesis.anatomy import Build, Intervals
+from einthoven.data.synthesis.cohort import Visit
 
 Shares = Float[np.ndarray, "part 2"]  # place and sd of each part, as shares of the QRS duration
 Vectors = Float[np.ndarray, "part 3"]

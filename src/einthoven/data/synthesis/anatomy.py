@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.cohort import Visit, dice, draw_patient
+from einthoven.data.synthesis.cohort import Visit, dice, draw_patient
 
 
 @dataclass(frozen=True)

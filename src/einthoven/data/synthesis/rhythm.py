@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from einthoven.data.cohort import Visit
+from einthoven.data.synthesis.cohort import Visit
 
 LEAD_IN = 2.0  # seconds of beats before and after the record, so that waves run across its edges
 

@@ -6,9 +6,9 @@ from random import Random
 
 import numpy as np
 
-from einthoven.data.anatomy import Build, intervals_of
-from einthoven.data.cohort import Visit
-from einthoven.data.loops import (
+from einthoven.data.synthesis.anatomy import Build, intervals_of
+from einthoven.data.synthesis.cohort import Visit
+from einthoven.data.synthesis.loops import (
     Table,
     Waves,
     atrial_table,
@@ -17,7 +17,7 @@ from einthoven.data.loops import (
     recovery_table,
     ventricular_table,
 )
-from einthoven.data.rhythm import Beat, beats_of, rate_of
+from einthoven.data.synthesis.rhythm import Beat, beats_of, rate_of
 
 NONE = np.empty((0, 7))
 LONGEST = 1.6  # s, RR beyond which QT grows no more

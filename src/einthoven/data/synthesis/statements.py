@@ -3,8 +3,8 @@
 import math
 from random import Random
 
-from einthoven.data.cohort import Visit
-from einthoven.data.heart import Heartbeats
+from einthoven.data.synthesis.cohort import Visit
+from einthoven.data.synthesis.heart import Heartbeats
 
 SUPERCLASS = {
     "NORM": "NORM",

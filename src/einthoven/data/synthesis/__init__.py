@@ -1,0 +1,1 @@
+"""The made-up ECGs: patients, their hearts, what electrodes pick up and what readers write."""
