@@ -43,6 +43,8 @@ def test_a_regression_is_scaled_by_the_training_split(store: Store) -> None:
     assert (made.mean, made.sd) == pytest.approx((18.5, 6.5))
     np.testing.assert_allclose(made.scaled(truth)[:2, 0], [-1, 1])
     np.testing.assert_allclose(made.answer(made.scaled(truth)[:2]), truth[:2])
+    plain = find_task(store, {"column": "pcwp", "kind": "regression", "standardise": False}).fitted(truth)
+    np.testing.assert_equal(plain.scaled(truth), truth)
 
 
 def test_classes_that_exclude_each_other(store: Store) -> None:
@@ -74,6 +76,7 @@ def test_probabilities_are_logistic_and_never_overflow(store: Store) -> None:
         ({"column": "blood", "kind": "regression"}, "holds no numbers"),
         ({"column": "site", "kind": "labels"}, "more than 0 and 1"),
         ({"column": "dead", "kind": "ordinal"}, "kind is 'labels', 'multiclass' or 'regression'"),
+        ({"column": "pcwp", "above": 18.0, "kind": "regression"}, "leave out above, or kind"),
         ({"colum": "dead"}, r"\[task\] has no option 'colum'.*Did you mean 'column"),
     ],
 )

@@ -21,8 +21,8 @@ class Task:
 
     `columns` is one column of lists of statements, of classes or of numbers; or several of 0 and 1.
 
-    `mean` and `sd` scale a regression's target; they come from the training split and are saved
-    with the run. `above` turns a column of numbers into one binary label.
+    `mean` and `sd` scale a regression's target (unless `standardise` is false); they come from the
+    training split and are saved with the run. `above` turns a column of numbers into one binary label.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Task:
     labels: tuple[str, ...]
     above: float | None = None
     unit: str = ""  # of a regression: "mmHg"
+    standardise: bool = True  # a regression's target, by mean and sd of the training split
     mean: float = 0.0
     sd: float = 1.0
 
@@ -52,7 +53,7 @@ class Task:
 
     def fitted(self, truth: Float[np.ndarray, "record label"]) -> "Task":
         """Take mean and sd of the training split (regression only)."""
-        if self.kind != "regression":
+        if self.kind != "regression" or not self.standardise:
             return self
         mean, sd = float(np.nanmean(truth)), float(np.nanstd(truth))
         if not sd > 0:
@@ -75,6 +76,7 @@ class Task:
         told: dict[str, Any] = {"name": self.name, "columns": list(self.columns), "kind": self.kind}
         told |= {"labels": list(self.labels)} | ({} if self.above is None else {"above": self.above})
         told |= {"unit": self.unit} if self.unit else {}
+        told |= {} if self.standardise else {"standardise": False}
         return told | ({"mean": self.mean, "sd": self.sd} if self.kind == "regression" else {})
 
 
@@ -121,7 +123,7 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
     column, with `above` (binary), or `kind` = "labels" (0 and 1), "multiclass" or "regression".
     Or `columns`: several columns of 0 and 1.
     """
-    known = ("name", "column", "columns", "above", "kind", "unit", "labels", "mean", "sd")
+    known = ("name", "column", "columns", "above", "kind", "unit", "standardise", "labels", "mean", "sd")
     for key in table:
         if key not in known:
             raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
@@ -153,6 +155,8 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
                 f"No column {column!r} in {store.path}. Known: {', '.join(known)}.{hint(column, known)}"
             )
     above, name = table.get("above"), table.get("name", ", ".join(columns))
+    if above is not None and table.get("kind", "labels") != "labels":
+        raise ValueError(f"[task] above = {above:g} makes a binary task; leave out above, or kind.")
     if above is not None:
         labels = tuple(f"{column} > {above:g}" for column in columns)
         return Task(table.get("name", ", ".join(labels)), tuple(columns), "labels", labels, above)
@@ -164,7 +168,8 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
     for column in columns:
         refuse_unfit(f"Column {column!r} of {store.path}", kind, store.records[column])
     labels = tuple(classes) if kind == "multiclass" else tuple(columns)
-    return Task(name, tuple(columns), kind, labels, unit=table.get("unit", ""))
+    how = {key: table[key] for key in ("unit", "standardise") if key in table}
+    return Task(name, tuple(columns), kind, labels, **how)
 
 
 def refuse_unfit(column: str, kind: Kind, values: pd.Series) -> None:
