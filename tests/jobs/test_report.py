@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohorts import heartbeat
 from einthoven.evaluate import Answers, judge_labels, judge_regression
 from einthoven.report import curves, report
 from einthoven.report.folder import Figure, read_run
 from einthoven.report.forest import whisker
 from einthoven.report.heat import heat_map
 from einthoven.report.words import fixed, span, verdict
-from test_draw import heartbeat
 
 LABELS = ("CD", "HYP", "MI", "NORM", "STTC")
 SECTIONS = {

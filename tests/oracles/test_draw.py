@@ -10,30 +10,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from cohorts import heartbeat
 from einthoven.ecg import LEADS
 from einthoven.report import draw
 from einthoven.report.svg import escape, polyline, short, ticks
 
 STEP = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def heartbeat(rng: np.random.Generator, hertz: float = 100.0, seconds: float = 10.0) -> np.ndarray:
-    """A made-up ECG (12, time) in mV that obeys Einthoven and Goldberger."""
-    phase = (np.arange(round(hertz * seconds)) / hertz + rng.uniform(0, 0.8)) % rng.uniform(0.7, 1.0)
-    waves = [
-        (0.18, 0.02, 0.12),
-        (0.27, 0.008, -0.1),
-        (0.3, 0.011, 1.1),
-        (0.33, 0.01, -0.25),
-        (0.55, 0.045, 0.28),
-    ]
-    beat = np.stack([height * np.exp(-((phase - at) ** 2) / (2 * width**2)) for at, width, height in waves])
-    one, two = rng.uniform(0.5, 1.1, (2, 5)) @ beat
-    r, s, t = (0.2, 0.4, 0.8, 1.3, 1.3, 1.0), (3.5, 5, 3.5, 2, 1, 0.5), (0.3, 1.2, 1.2, 1, 0.9, 0.7)
-    chest = [np.array([1, 1, *shape]) @ beat for shape in zip(r, s, t, strict=True)]
-    leads = [one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2, *chest]
-    return (np.stack(leads) + rng.normal(0, 0.012, (12, beat.shape[1]))).astype(np.float32)
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from einthoven import parts
-from einthoven.data import cohort as cohort_of_patients
-from einthoven.data import heart, loops, reader, rhythm
 from einthoven.data.sources.synthetic import Synthetic
+from einthoven.data.synthesis import cohort as cohort_of_patients
+from einthoven.data.synthesis import heart, loops, rhythm, statements
 from einthoven.data.synthesis.anatomy import build_of, intervals_of
 from einthoven.data.synthesis.cohort import RISKS, VISITS, draw_patient, draw_visit, fold_of, seat
 from einthoven.data.synthesis.electrodes import FIELD, Noise, leads_of, record_leads, sum_waves
@@ -164,7 +164,7 @@ def test_is_found_by_name_and_says_that_it_is_made_up() -> None:
     assert "synthetic" in source.label(0) and "synthetic" in source.read(2).patient_id
 
 
-@pytest.mark.parametrize("module", [cohort_of_patients, heart, loops, reader, rhythm])
+@pytest.mark.parametrize("module", [cohort_of_patients, heart, loops, statements, rhythm])
 def test_worked_examples(module: ModuleType) -> None:
     failed, tried = doctest.testmod(module)
     assert tried > 0 and failed == 0
