@@ -17,6 +17,7 @@ from einthoven.data.split import Rule, Split, divide
 from einthoven.data.store import Store
 from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
+from einthoven.evaluate.embed import Pool
 from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
 from einthoven.parts import Builder, call
@@ -32,7 +33,12 @@ class Crop:
 
     seconds: float | None = None  # what the loader reads; None: what the backbone reads
     stride: float | None = None  # between windows at use; None: half of what the backbone reads
-    pool: Literal["max", "mean"] | None = None  # None: max, but mean for a regression
+    pool: Pool | None = None  # None: max, but mean for a regression
+
+
+def usual_pool(task: Task) -> Pool:
+    """Pool windows by their largest probability, as the benchmark does, but a regression's by their mean."""
+    return "mean" if task.kind == "regression" else "max"
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,9 @@ class Plan:
     seed: int
 
     @property
-    def pool(self) -> str:
+    def pool(self) -> Pool:
         """How windows become one answer."""
-        return self.crop.pool or ("mean" if self.task.kind == "regression" else "max")
+        return self.crop.pool or usual_pool(self.task)
 
     def windows(self) -> Windows:
         """Return the windows at use."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from einthoven import recipe as recipes
-from einthoven.assemble import Crop, best_device, network
+from einthoven.assemble import Crop, best_device, network, usual_pool
 from einthoven.checkpoint import load_weights
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.opening import read_files
@@ -19,7 +19,7 @@ from einthoven.data.signal import prepare
 from einthoven.data.store import Store
 from einthoven.data.task import Task
 from einthoven.ecg import LEADS, Record, Signal
-from einthoven.evaluate.embed import evaluating, features, pooled
+from einthoven.evaluate.embed import evaluating, features, numbers, pooled
 from einthoven.parts import call
 from einthoven.results import read_results
 from einthoven.types import Batch, Method
@@ -58,9 +58,8 @@ class Model:
     def answer(self, record: Record) -> Float[np.ndarray, " label"]:
         """Answer for one ECG: pooled over windows after the link, as the run was judged."""
         scores = self.task.answer(self.outputs(record, "logits"))
-        how = self.crop.pool or ("mean" if self.task.kind == "regression" else "max")
-        together = pooled(scores, np.zeros(len(scores), dtype=np.int64), 1, how)
-        return np.asarray(together[0])
+        how = self.crop.pool or usual_pool(self.task)
+        return np.asarray(pooled([(np.zeros(len(scores), dtype=np.int64), scores)], 1, how)[0])
 
     def outputs(self, record: Record, name: str) -> Float[np.ndarray, "window value"]:
         """Return a named output for each window of one ECG."""
@@ -72,7 +71,7 @@ class Model:
         places = [-1 if lead in absent else LEADS.index(lead) for lead in self.wants.leads]
         leads = torch.tensor(places).expand(len(cut), -1) if absent else None
         batch = Batch(ecg=torch.from_numpy(cut), row=nobody, patient=nobody, leads=leads)
-        return np.asarray(evaluating(self.method, "fp32")(batch)[name].float().flatten(1).cpu())
+        return numbers(evaluating(self.method, "fp32")(batch)[name])
 
 
 def load(run: Path, device: str | None = None) -> Model:

@@ -1,16 +1,19 @@
 """What a method says of the records of a store: answers, and features. The one file here with torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from einthoven.data.loader import Windows
 from einthoven.data.task import Task
 from einthoven.loop import autocast
 from einthoven.types import Batch, Method, Outputs
 
+Pool = Literal["max", "mean"]
 POOLS: dict[str, np.ufunc] = {"max": np.maximum, "mean": np.add}
 
 
@@ -30,14 +33,18 @@ def evaluating(method: Method, precision: str) -> Callable[[Batch], Outputs]:
 
 
 def pooled(
-    values: Float[np.ndarray, "window value"], place: Int[np.ndarray, " window"], records: int, pool: str
+    windows: Iterable[tuple[Int[np.ndarray, " window"], Float[np.ndarray, "window value"]]],
+    records: int,
+    pool: Pool,
 ) -> Float[np.ndarray, "record value"]:
-    """Pool the windows of each record by their largest value or their mean."""
-    out = np.full((records, values.shape[1]), -np.inf if pool == "max" else 0.0)
-    POOLS[pool].at(out, place, values)
-    if pool == "mean":
-        out /= np.bincount(place, minlength=records)[:, None]
-    return out
+    """Pool the windows of each record by their largest value or their mean, as they come."""
+    count, out = np.zeros((records, 1)), np.zeros((records, 0))
+    for place, values in windows:
+        if not out.size:
+            out = np.full((records, values.shape[1]), -np.inf if pool == "max" else 0.0)
+        POOLS[pool].at(out, place, values)
+        count += np.bincount(place, minlength=records)[:, None]
+    return out if pool == "max" else out / count
 
 
 def answers(
@@ -46,16 +53,13 @@ def answers(
     rows: Int[np.ndarray, " record"],
     task: Task,
     *,
-    pool: str,
+    pool: Pool,
     precision: str = "fp32",
 ) -> Float[np.ndarray, "record label"]:
     """Return probabilities (or values in the column's unit): pooled after the link, never before."""
     answer = evaluating(method, precision)
-    places, scores = [], []
-    for place, batch in windows.batches(rows):
-        places.append(place)
-        scores.append(task.answer(answer(batch)["logits"].float().cpu().numpy()))
-    return pooled(np.concatenate(scores), np.concatenate(places), len(rows), pool)
+    said = ((place, task.answer(numbers(answer(batch)["logits"]))) for place, batch in windows.batches(rows))
+    return pooled(said, len(rows), pool)
 
 
 def features(
@@ -68,9 +72,10 @@ def features(
 ) -> Float[np.ndarray, "record dim"]:
     """Return one vector per record: the mean over windows of a named output."""
     answer = evaluating(method, precision)
-    places, values = [], []
-    for place, batch in windows.batches(rows):
-        places.append(place)
-        values.append(answer(batch)[which].float().flatten(1).cpu().numpy())
-    together = pooled(np.concatenate(values), np.concatenate(places), len(rows), "mean")
-    return together.astype(np.float32)
+    said = ((place, numbers(answer(batch)[which])) for place, batch in windows.batches(rows))
+    return pooled(said, len(rows), "mean").astype(np.float32)
+
+
+def numbers(output: Tensor) -> Float[np.ndarray, "window value"]:
+    """Bring an output to numpy, one line per window."""
+    return np.asarray(output.float().flatten(1).cpu(), dtype=np.float64)
