@@ -61,10 +61,9 @@ def finish(job: Job, out: Path) -> None:
 
 
 def answer(job: Job, rows: Int[np.ndarray, " record"]) -> Answers:
-    """Let the method answer some records."""
+    """Let the method answer some records, in the precision that `predict` has."""
     planned = job.plan
-    precision = job.learner.schedule.precision
-    score = answers(job.method, planned.windows(), rows, planned.task, pool=planned.pool, precision=precision)
+    score = answers(job.method, planned.windows(), rows, planned.task, pool=planned.pool)
     known = cohort(planned, rows)
     ids = planned.store.records["record_id"].iloc[rows].to_numpy(dtype=object).astype(str)
     return Answers(known.truth, score, known.patient, known.age, known.sex, known.labels, ids)

@@ -143,8 +143,9 @@ class Windows:
 
     def batches(self, rows: Int[np.ndarray, " row"], size: int = 256) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield (place in `rows` of each window, windows); no more than about `size` windows at once."""
-        spans = zip(*self.reader.spans(rows), strict=True)
-        cuts = [(place, s) for place, span in enumerate(spans) for s in self.of(*map(int, span))]
-        for first in range(0, len(cuts), size):
-            place, starts = np.array(cuts[first : first + size]).T
-            yield place, self.reader.batch(rows[place], starts, self.reader.wants.samples)
+        for block in range(0, len(rows), size):
+            spans = zip(*self.reader.spans(rows[block : block + size]), strict=True)
+            cuts = [(place, s) for place, span in enumerate(spans, block) for s in self.of(*map(int, span))]
+            for first in range(0, len(cuts), size):
+                place, starts = np.array(cuts[first : first + size]).T
+                yield place, self.reader.batch(rows[place], starts, self.reader.wants.samples)
