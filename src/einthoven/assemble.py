@@ -3,77 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import nn
 
 from einthoven.checkpoint import load_part
-from einthoven.data.loader import Loader, Reader, Windows
-from einthoven.data.signal import prepare_many
-from einthoven.data.split import Rule, Split, divide
-from einthoven.data.store import Store
-from einthoven.data.task import Task, find_task
+from einthoven.data.loader import Loader, Reader
+from einthoven.data.task import Task
 from einthoven.ecg import Signal
-from einthoven.evaluate.embed import Pool
 from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
-from einthoven.parts import Builder, call
+from einthoven.parts import Builder, call, find, names
+from einthoven.plan import Plan, tells_apart
 from einthoven.recipe import several
 from einthoven.types import Loss, Method, Sampler
-
-RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels"]
-
-
-@dataclass(frozen=True)
-class Crop:
-    """Windows: random ones of `seconds` in training, overlapping ones at use, pooled after the link."""
-
-    seconds: float | None = None  # what the loader reads; None: what the backbone reads
-    stride: float | None = None  # between windows at use; None: half of what the backbone reads
-    pool: Pool | None = None  # None: max, but mean for a regression
-
-
-def usual_pool(task: Task) -> Pool:
-    """Pool windows by their largest probability, as the benchmark does, but a regression's by their mean."""
-    return "mean" if task.kind == "regression" else "max"
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How a finished run is judged."""
-
-    resamples: int = 1000
-    rows: tuple[RowName, ...] = ("prevalence", "age_sex", "random_encoder", "random_kernels")
-    examples: int = 6
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a recipe means on one store: everything but networks."""
-
-    recipe: dict[str, Any]  # as resolved
-    store: Store
-    wants: Signal
-    task: Task
-    truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown
-    split: Split
-    left_out: dict[str, int]  # reason -> records
-    crop: Crop
-    judging: Judging
-    seed: int
-
-    @property
-    def pool(self) -> Pool:
-        """How windows become one answer."""
-        return self.crop.pool or usual_pool(self.task)
-
-    def windows(self) -> Windows:
-        """Return the windows at use."""
-        reader = Reader(self.store, self.wants, self.task.scaled(self.truth))
-        return Windows(reader, self.crop.stride or self.wants.seconds / 2)
 
 
 @dataclass(frozen=True)
@@ -88,75 +32,6 @@ class Job:
     device: str
 
 
-def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
-    """Find the task, the split and the signal of a recipe on a store, and refuse what cannot be."""
-    seed = recipe.get("seed", 0)
-    wants: Signal = call(Signal, recipe.get("signal", {}), where="signal")
-    task = find_task(store, dict(recipe.get("task", {})))
-    rule: Rule = call(Rule, recipe.get("split", {}), where="split")
-    truth = task.truth(store.records)
-    rows, left_out = usable(store, wants, truth, task)
-    split = divide(store.records, rows, truth[rows], rule)
-    task = task.fitted(truth[split.train])
-    refuse_one_class(task, truth[split.train])
-    if wants.scale == "train":
-        wants = replace(wants, scale=mean_and_sd(store, wants, split.train))
-    resolved = dict(recipe) | {"seed": seed, "task": task.table(), "signal": table_of(wants)}
-    crop = call(Crop, recipe.get("crop", {}), where="crop")
-    judging = call(Judging, recipe.get("evaluate", {}), where="evaluate")
-    return Plan(resolved, store, wants, task, truth, split, left_out, crop, judging, seed)
-
-
-def table_of(wants: Signal) -> dict[str, Any]:
-    """Write a signal as a table; what is None is left out."""
-    told = {name: getattr(wants, name) for name in ("leads", "hertz", "seconds", "band", "scale", "subset")}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in told.items() if v is not None}
-
-
-def usable(
-    store: Store, wants: Signal, truth: Float[np.ndarray, "record label"], task: Task
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the rows that have a label, the leads and the length, and count the others."""
-    labelled = ~np.isnan(truth).all(1)
-    if not labelled.any():
-        raise ValueError(f"Task {task.name!r}: no record of {store.path} has a label.")
-    long = Reader(store, wants).long_enough(np.arange(len(store)))
-    if not (labelled & long).any():
-        raise ValueError(
-            f"[signal] seconds = {wants.seconds:g}, but no labelled record of {store.path} lasts so long."
-        )
-    absent = store.records["absent"].to_numpy(dtype=object)
-    lacking = np.array([any(lead in gone.split() for lead in wants.leads) for gone in absent])
-    if not wants.subset and lacking.any():
-        who = store.records["record_id"].iloc[int(lacking.argmax())]
-        raise ValueError(
-            f"{int(lacking.sum())} of {len(store)} records lack leads that this model reads (record {who} "
-            f"lacks {absent[int(lacking.argmax())]}); choose [signal] leads, or set subset = true."
-        )
-    left_out = {"no label": int((~labelled).sum()), "too short": int((labelled & ~long).sum())}
-    return np.flatnonzero(labelled & long), left_out
-
-
-def refuse_one_class(task: Task, truth: Float[np.ndarray, "record label"]) -> None:
-    """Refuse a task in which the training split has nothing to tell apart."""
-    if task.kind != "regression" and all(len(np.unique(c[~np.isnan(c)])) < 2 for c in truth.T):
-        raise ValueError(f"Task {task.name!r}: every training record is of one class; nothing to learn.")
-
-
-def mean_and_sd(store: Store, wants: Signal, rows: np.ndarray, most: int = 20_000) -> tuple[float, float]:
-    """Return one mean and sd (mV) over leads and samples of training records, as in the benchmark."""
-    some = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
-    total = square = count = 0.0
-    for first in range(0, len(some), 512):
-        part = rows[some[first : first + 512]]
-        stops = store.records["stop"].to_numpy()[part]
-        ecg = prepare_many(store.read(part), store.leads, store.hertz, wants, stops=stops)
-        total, square = total + ecg.sum(dtype=np.float64), square + np.square(ecg).sum(dtype=np.float64)
-        count += ecg.size
-    mean = total / count
-    return round(float(mean), 6), round(float(np.sqrt(square / count - mean**2)), 6)
-
-
 class Settings:
     """What the tables say about learning a part: where it starts, whether and how fast it learns."""
 
@@ -165,8 +40,10 @@ class Settings:
 
     def apply(self, kind: str, part: Any, table: Mapping[str, Any]) -> None:
         """Start, freeze, note the rate; before anyone copies the part."""
+        if "start" in table and kind != "backbones":
+            raise ValueError(f"Only a backbone can start from another run; {table['name']!r} cannot.")
         if "start" in table:
-            load_part(part, f"{kind.removesuffix('s')}.", Path(table["start"]))
+            load_part(part, "backbone.", Path(table["start"]))
         if table.get("freeze"):
             part.requires_grad_(False)
         if "lr" in table:
@@ -184,7 +61,7 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
         losses: dict[str, Loss] = {}
         weights: dict[str, float] = {}
         for t in several(recipe["loss"]):
-            name = t.get("name", "")
+            name = t.get("name", "").rpartition(":")[2]
             name = name if name not in losses else f"{name}_{len(losses) + 1}"
             losses[name], weights[name] = maker.build("losses", t), t.get("weight", 1.0)
         offers["losses"] = Losses(losses, weights)
@@ -209,6 +86,25 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def refuse_unserved(method: Method, task: Task) -> None:
+    """Refuse a loss that does not fit the kind of task: its answers would be read wrongly."""
+    for loss in method.modules():
+        if isinstance(loss, Loss) and task.kind not in loss.serves:
+            fit = [name for name in names("losses") if task.kind in find("losses", name).serves]
+            raise ValueError(
+                f"Loss {type(loss).__name__} does not serve {task.name!r} ({task.kind}); "
+                f"say --set loss.name={fit[0]} (or {', '.join(fit[1:]) or 'one of your own'})."
+            )
+
+
+def to_device(method: Method, device: str) -> None:
+    """Move a method, or say that the device is not there."""
+    try:
+        method.to(device)
+    except (RuntimeError, AssertionError) as missing:
+        raise ValueError(f"No device {device!r} here: {str(missing).splitlines()[0]}") from missing
+
+
 def assemble(planned: Plan, device: str) -> Job:
     """Build all that a recipe describes."""
     recipe, wants, task = planned.recipe, planned.wants, planned.task
@@ -216,8 +112,10 @@ def assemble(planned: Plan, device: str) -> Job:
     modules = {id(module): name for name, module in method.named_modules()}
     rates = {modules[id(part)]: rate for part, rate in settings.rates}
     schedule: Schedule = call(Schedule, recipe["train"], where="train")
-    if schedule.keep == "best-auroc" and task.kind == "regression":
-        raise ValueError("[train] keep = 'best-auroc' needs labels; a regression has 'best-loss'.")
+    refuse_unserved(method, task)
+    validation = planned.truth[planned.split.validation]
+    if schedule.keep == "best-auroc" and (task.kind == "regression" or not tells_apart(validation)):
+        raise ValueError("[train] keep = 'best-auroc' needs labels to tell apart; use 'best-loss'.")
     targets = task.scaled(planned.truth)
     rows = torch.from_numpy(planned.split.train)
     reads = sorted({c for m in method.modules() if isinstance(m, Loss) for c in m.reads})
@@ -231,6 +129,6 @@ def assemble(planned: Plan, device: str) -> Job:
     loader = Loader(reader, sampler, planned.seed, window)
     if not schedule.steps:
         schedule = replace(schedule, steps=max(1, round(schedule.epochs * sampler.steps)))
-    method.to(device)
+    to_device(method, device)
     learner = Learner(method, schedule, rates)
     return Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device)

@@ -66,16 +66,21 @@ def fill(part: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
         raise ValueError(f"{file} does not fit {type(part).__name__}: {first}") from differs
 
 
+def signal_of(run: Path) -> Signal:
+    """Return the signal that a run's weights were learned on."""
+    return read(run / "weights.safetensors" if run.suffix != ".safetensors" else run)[1]
+
+
 def load_part(part: nn.Module, prefix: str, run: Path) -> None:
     """Fill one part, say the backbone, from a run that may differ in everything else."""
-    file = run / "weights.safetensors" if run.is_dir() or not run.exists() else run
+    file = run / "weights.safetensors" if run.suffix != ".safetensors" else run
     tensors, was = read(file)
     if isinstance(part, Backbone):
         for name in SAME:
             if getattr(was, name) != getattr(part.wants, name):
                 raise ValueError(
                     f"{file} was learned with [signal] {name} = {getattr(was, name)}; "
-                    f"this recipe has {getattr(part.wants, name)}."
+                    f"this recipe has {getattr(part.wants, name)}. Say the same in the recipe."
                 )
     mine = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     fill(part, mine, file)

@@ -22,6 +22,7 @@ STOPPED = 130  # what typer makes of Ctrl-C
 MISUSE: Any = typer.BadParameter.__mro__[2]  # click's own complaint, wherever typer keeps click
 Store = Annotated[Path, typer.Argument(help="A store: a folder that `einthoven import` made.")]
 Run = Annotated[Path, typer.Argument(help="A run folder: what `einthoven train` made.")]
+Trust = Annotated[bool, typer.Option(help="Let the run load parts outside einthoven: executes their code.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Repeatable.")]
 
 
@@ -137,6 +138,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
     json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
     sets: Sets = None,
+    trust: Trust = False,
 ) -> None:
     """Say what a model thinks of ECG files, with the preprocessing saved in the run.
 
@@ -144,7 +146,7 @@ def predict(
     """
     from einthoven import python, show
 
-    said = python.predict(run, files, show.options_of(sets))
+    said = python.predict(run, files, show.options_of(sets), trust=trust)
     typer.echo(said.to_json(orient="records", indent=1) if json else show.table(said))
 
 
@@ -154,11 +156,13 @@ def embed(
     store: Store,
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     which: Annotated[str, typer.Option(help="The output to keep.")] = "features",
+    trust: Trust = False,
 ) -> None:
-    """Write one vector per ECG of a store."""
+    """Write one vector per ECG of a store that the model can read."""
     from einthoven import python, show
 
-    typer.echo(show.saved(python.embed(run, store, which=which), out))
+    vectors = python.embed(run, store, which=which, trust=trust)
+    typer.echo(show.saved(vectors, out, of=len(python.open(store))))
 
 
 @app.command()

@@ -1,45 +1,51 @@
 """The ECGs that a report shows: the surest hits and the worst misses of the test split."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from einthoven.assemble import Plan
 from einthoven.evaluate import Answers
+from einthoven.plan import Plan
 
 
-def choose_examples(planned: Plan, test: Answers) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Choose the surest hits and the worst misses of the test split, each record once."""
-    picked = pick(planned, test)
-    rows = planned.split.test[[i for i, _, _ in picked]] if picked else np.empty(0, dtype=np.int64)
+def choose_examples(
+    planned: Plan, test: Answers, thresholds: Mapping[str, float | None]
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Choose the surest hits and the worst misses of the test split, each record once.
+
+    Returns what results.json says of each, and the ECGs (example, lead, time) in mV, NaN where missing.
+    """
+    limits = np.array([thresholds.get(label) for label in test.labels], dtype=float)  # None: NaN
+    picked = pick(test, limits, planned.task.kind == "regression", planned.judging.examples)
+    rows = planned.split.test[[record for record, _, _ in picked]] if picked else np.empty(0, dtype=np.int64)
     told = [told_example(planned, test, *choice) for choice in picked]
-    drawn = planned.store.read(rows) if len(rows) else np.zeros((0, 12, 1), np.float32)
-    return told, drawn
+    return told, planned.store.read(rows, gaps=True) if len(rows) else np.zeros((0, 12, 1), np.float32)
 
 
-def pick(planned: Plan, test: Answers) -> list[tuple[int, int, str]]:
-    """Return (record, label, why): half hits, half misses; for a regression, by its error."""
-    half = max(1, planned.judging.examples // 2)
+def pick(
+    test: Answers, limits: Float[np.ndarray, " label"], regression: bool, most: int
+) -> list[tuple[int, int, str]]:
+    """Return (record, label, why): half hits, the rest misses; for a regression, by its error."""
     error = np.abs(test.truth - test.score)
-    if planned.task.kind == "regression":
-        hits = misses = np.where(np.isnan(error), np.inf, error)
-        misses = np.where(np.isnan(error), -np.inf, error)
-    else:
-        present = test.truth == 1
-        hits = np.where(present, error, np.inf)
-        misses = np.where(np.isnan(error), -np.inf, error)
+    hit = miss = ~np.isnan(error)
+    if not regression:  # a hit is found, a miss is on the wrong side of the threshold
+        called = test.score >= limits
+        hit, miss = (test.truth == 1) & called, (~np.isnan(error)) & (called != (test.truth == 1))
+    best, worst = np.where(hit, error, np.inf), np.where(miss, -error, np.inf)
     chosen: list[tuple[int, int, str]] = []
-    for why, order, limit in (("surest hit", hits, half), ("worst miss", -misses, planned.judging.examples)):
-        seen_labels: set[int] = set()
+    for why, order, limit in (("surest hit", best, most // 2), ("worst miss", worst, most)):
+        seen: set[int] = set()
         for flat in np.argsort(order, axis=None, kind="stable"):
             record, label = divmod(int(flat), test.truth.shape[1])
             if len(chosen) >= limit or not np.isfinite(order.flat[flat]):
                 break
-            fresh = label not in seen_labels or len(seen_labels) == test.truth.shape[1]
+            fresh = label not in seen or len(seen) == test.truth.shape[1]
             if fresh and record not in [r for r, _, _ in chosen]:
                 chosen.append((record, label, why))
-                seen_labels.add(label)
+                seen.add(label)
     return chosen
 
 
@@ -56,6 +62,7 @@ def told_example(planned: Plan, test: Answers, record: int, label: int, why: str
         "hertz": planned.store.hertz,
         "start": int(line["start"]),
         "stop": int(line["stop"]),
+        "absent": str(line["absent"]),
         "age": None if pd.isna(line["age"]) else float(line["age"]),
         "sex": None if pd.isna(line["sex"]) else str(line["sex"]),
         "label": test.labels[label],

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from einthoven.assemble import Job, Plan, network
+from einthoven.assemble import Job, network
 from einthoven.data.loader import Reader, Windows
-from einthoven.data.store import Store
 from einthoven.evaluate import Answers, Cohort, macro_auroc, macro_of, paired, rmse
 from einthoven.evaluate.embed import features
 from einthoven.evaluate.rows import Folds, Row, Rows
+from einthoven.plan import Plan
 
 
 def cohort(planned: Plan, rows: Int[np.ndarray, " record"]) -> Cohort:
@@ -62,17 +62,18 @@ def random_encoder(job: Job, maker: Rows) -> Row:
 
 
 def random_kernels(job: Job, maker: Rows) -> Row:
-    """Draw random convolution kernels over whole ECGs."""
-    chunks = [in_chunks(job.plan.store, rows) for rows in job.plan.split.named().values()]
+    """Draw random convolution kernels over whole ECGs, in the leads, rate and band that the model reads."""
+    reader = Reader(job.plan.store, job.plan.wants)
+    chunks = [in_chunks(reader, rows) for rows in job.plan.split.named().values()]
     return maker.random_kernels(*chunks)
 
 
 def in_chunks(
-    store: Store, rows: Int[np.ndarray, " row"], size: int = 256
+    reader: Reader, rows: Int[np.ndarray, " row"], size: int = 256
 ) -> Iterator[Float[np.ndarray, "chunk lead time"]]:
     """Read whole ECGs a few at a time."""
     for first in range(0, len(rows), size):
-        yield store.read(rows[first : first + size])
+        yield reader.whole(rows[first : first + size])
 
 
 MAKERS = {

@@ -46,42 +46,48 @@ def seconds_of(run: Path) -> float:
         return round(sum(float(line["seconds"]) for line in csv.DictReader(file)), 1)
 
 
-def tensorboard(run: Path) -> Tell:
+def tensorboard() -> Callable[[Path], Tell]:
     """Write events for TensorBoard beside the log."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as missing:
         raise ValueError("--track tensorboard needs: pip install 'einthoven[track]'") from missing
-    writer = SummaryWriter(str(run / "tensorboard"))
 
-    def tell(line: Mapping[str, float], step: int) -> None:
-        for name, value in line.items():
-            writer.add_scalar(name, float(value), step)
-        writer.flush()
+    def start(run: Path) -> Tell:
+        writer = SummaryWriter(str(run / "tensorboard"))
 
-    return tell
+        def tell(line: Mapping[str, float], step: int) -> None:
+            for name, value in line.items():
+                writer.add_scalar(name, float(value), step)
+            writer.flush()
+
+        return tell
+
+    return start
 
 
-def mlflow(run: Path) -> Tell:
+def mlflow() -> Callable[[Path], Tell]:
     """Log to the MLflow tracking store that the environment names (a local folder by default)."""
     try:
         import mlflow as tracking
     except ImportError as missing:
         raise ValueError("--track mlflow needs: pip install 'einthoven[track]'") from missing
-    tracking.start_run(run_name=run.name)
-    tracking.log_artifact(str(run / "recipe.toml"))
 
-    def tell(line: Mapping[str, float], step: int) -> None:
-        tracking.log_metrics({k.replace("/", "."): float(v) for k, v in line.items()}, step=step)
+    def start(run: Path) -> Tell:
+        tracking.start_run(run_name=run.name)
+        tracking.log_artifact(str(run / "recipe.toml"))
+        return lambda line, step: tracking.log_metrics(
+            {name.replace("/", "."): float(value) for name, value in line.items()}, step=step
+        )
 
-    return tell
+    return start
 
 
-TRACKERS: dict[str, Callable[[Path], Tell]] = {"tensorboard": tensorboard, "mlflow": mlflow}
+TRACKERS: dict[str, Callable[[], Callable[[Path], Tell]]] = {"tensorboard": tensorboard, "mlflow": mlflow}
 
 
-def tracker(name: str, run: Path) -> Tell:
-    """Make a tracker by name."""
+def tracker(name: str) -> Callable[[Path], Tell]:
+    """Find a tracker by name; what it returns starts on a run folder."""
     if name not in TRACKERS:
         raise ValueError(f"--track takes {' or '.join(TRACKERS)}, got {name!r}.")
-    return TRACKERS[name](run)
+    return TRACKERS[name]()

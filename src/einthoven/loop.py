@@ -39,8 +39,8 @@ class Schedule:
     steps: int = 0  # in all; found from the epochs when the data are known
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or self.batch < 1 or self.lr <= 0 or not 0 <= self.average < 1:
-            raise ValueError("[train] needs epochs, batch and lr above 0, and 0 <= average < 1.")
+        if self.epochs <= 0 or self.batch < 2 or self.lr <= 0 or not 0 <= self.average < 1:
+            raise ValueError("[train] needs epochs and lr above 0, batch from 2, and 0 <= average < 1.")
 
     def share(self, step: int) -> float:
         """Return what every group's peak lr is multiplied with at a step."""

@@ -1,5 +1,6 @@
 """A finished run and any ECGs: what the model says of them, with the preprocessing saved in the run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 
 from einthoven import recipe as recipes
-from einthoven.assemble import Crop, best_device, network, usual_pool
+from einthoven.assemble import best_device, network
 from einthoven.checkpoint import load_weights
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.opening import read_files
@@ -21,13 +22,17 @@ from einthoven.data.task import Task
 from einthoven.ecg import LEADS, Record, Signal
 from einthoven.evaluate.embed import evaluating, features, numbers, pooled
 from einthoven.parts import call
+from einthoven.plan import Crop, usual_pool
 from einthoven.results import read_results
 from einthoven.types import Batch, Method
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained method with all that it needs to answer: signal, task, windows, thresholds."""
+    """A trained method with all that it needs to answer: signal, task, windows, thresholds.
+
+    `longest` is how much of an ECG (s) it was judged on: it reads no more of a longer one.
+    """
 
     run: Path
     method: Method
@@ -35,6 +40,7 @@ class Model:
     task: Task
     crop: Crop
     thresholds: Mapping[str, float]  # chosen on validation
+    longest: float
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ class Model:
         """Return a named output for each window of one ECG."""
         signal, absent = prepare(record, self.wants)
         samples, hop = self.wants.samples, max(1, round(self.stride * self.wants.hertz))
-        last = signal.shape[1] - samples
+        last = max(min(signal.shape[1], round(self.longest * self.wants.hertz)) - samples, 0)
         cut = np.stack([signal[:, s : s + samples] for s in sorted({*range(0, last + 1, hop), last})])
         nobody = torch.zeros(len(cut), dtype=torch.long)
         places = [-1 if lead in absent else LEADS.index(lead) for lead in self.wants.leads]
@@ -74,13 +80,18 @@ class Model:
         return numbers(evaluating(self.method, "fp32")(batch)[name])
 
 
-def load(run: Path, device: str | None = None) -> Model:
-    """Load a finished run; nothing in it is executed."""
+def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
+    """Load a finished run. Nothing in it is executed, unless `trust` lets it name parts of other modules."""
     file = run / "recipe.toml"
     if not file.is_file():
         raise ValueError(f"{run} is no run folder: it has no recipe.toml.")
     thresholds = read_results(run)["thresholds"]
     told = recipes.load(file)
+    if (others := recipes.outside(told)) and not trust:
+        raise ValueError(
+            f"{file} names {', '.join(others)}, code outside einthoven: "
+            "say --trust (trust=True) if it is yours."
+        )
     wants: Signal = call(Signal, told.get("signal", {}), where="signal")
     task: Task = call(Task, told["task"], where="task")
     for part in (told["backbone"], *recipes.several(told.get("head", []))):
@@ -89,15 +100,18 @@ def load(run: Path, device: str | None = None) -> Model:
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")
-    return Model(run, method, wants, task, crop, thresholds)
+    seen = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["seconds"]
+    return Model(run, method, wants, task, crop, thresholds, float(seen))
 
 
-def predict(run: Path, files: Sequence[Path], options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def predict(
+    run: Path, files: Sequence[Path], options: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> pd.DataFrame:
     """Answer for every ECG in some files: one line per ECG, one column per label.
 
     `options` are the source's own (the rate and units of a CSV file, say).
     """
-    model = load(run)
+    model = load(run, trust=trust)
     lines = []
     for record in read_files(list(files), options or {}):
         said = dict(zip(model.labels, model.answer(record).tolist(), strict=True))
@@ -105,13 +119,20 @@ def predict(run: Path, files: Sequence[Path], options: Mapping[str, Any] | None 
     return pd.DataFrame(lines, columns=["record_id", *model.labels])
 
 
-def embed(run: Path, store: Store, *, which: str = "features") -> pd.DataFrame:
-    """Return one vector per record of a store (columns 0, 1 ...), with record and patient ids."""
-    model = load(run)
-    reader = Reader(store, model.wants)
-    rows = np.flatnonzero(reader.long_enough(np.arange(len(store))))
+def embed(run: Path, store: Store, *, which: str = "features", trust: bool = False) -> pd.DataFrame:
+    """Return one vector per record that the model can read (columns 0, 1 ...), with record and patient ids.
+
+    Records that are too short, or lack a lead that the model needs, have none.
+    """
+    model = load(run, trust=trust)
+    reader, every = Reader(store, model.wants), np.arange(len(store))
+    lacks = reader.lacks_leads(every) & (not model.wants.subset)
+    rows = np.flatnonzero(reader.long_enough(every) & ~lacks)
     if not len(rows):
-        raise ValueError(f"No ECG of {store.path} lasts {model.wants.seconds:g} s, as this model reads.")
+        raise ValueError(
+            f"No ECG of {store.path} has the {model.wants.seconds:g} s and the leads "
+            f"{', '.join(model.wants.leads)} that this model reads."
+        )
     vectors = features(model.method, Windows(reader, model.stride), rows, which=which)
     ids = store.records.iloc[rows][["record_id", "patient_id"]].reset_index(drop=True)
     return pd.concat([ids, pd.DataFrame(vectors, columns=[str(i) for i in range(vectors.shape[1])])], axis=1)

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,18 @@ def load(file: Path, sets: Sequence[str] = ()) -> dict[str, Any]:
         recipe = tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
         raise ValueError(f"{file} is no TOML: {wrong}.") from wrong
+    return edited(recipe, sets, file)
+
+
+def edited(
+    recipe: Mapping[str, Any], sets: Sequence[str] = (), file: Path | str = "recipe"
+) -> dict[str, Any]:
+    """Return a copy of a recipe with `--set` edits, checked."""
+    made = deepcopy(dict(recipe))
     for change in sets:
-        edit(recipe, change)
-    check(recipe, file)
-    return recipe
+        edit(made, change)
+    check(made, file)
+    return made
 
 
 def check(recipe: Mapping[str, Any], file: Path | str) -> None:
@@ -46,6 +55,14 @@ def check(recipe: Mapping[str, Any], file: Path | str) -> None:
 def several(table: Any) -> list[Any]:
     """Read [x] and [[x]] alike."""
     return list(table) if isinstance(table, list | tuple) else [table]
+
+
+def outside(table: Any) -> list[str]:
+    """List the parts of other modules (`my_lab.nets:Wavelet`) that a recipe names, however deep."""
+    if isinstance(table, Mapping):
+        named = [table["name"]] if ":" in str(table.get("name", "")) else []
+        return named + [name for value in table.values() for name in outside(value)]
+    return [name for one in table for name in outside(one)] if isinstance(table, list | tuple) else []
 
 
 def edit(recipe: dict[str, Any], change: str) -> None:

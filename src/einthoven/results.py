@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from einthoven.assemble import Job, Plan
+from einthoven.assemble import Job
 from einthoven.data.files import new_file, write_json
+from einthoven.data.split import patients_named
 from einthoven.evaluate import Answers, judge_labels, judge_regression
 from einthoven.evaluate.embed import answers
 from einthoven.examples import choose_examples
 from einthoven.honest import cohort, honest_rows
 from einthoven.log import seconds_of
+from einthoven.plan import Plan
 
 PACKAGES = ("einthoven", "torch", "numpy", "scipy", "pandas", "scikit-learn", "numba")
 
@@ -51,7 +53,7 @@ def finish(job: Job, out: Path) -> None:
     with clock.of("judging"):
         verdict = judge(*told.values(), resamples=planned.judging.resamples, **how)
     rows = honest_rows(job, told["test"], clock.seconds)
-    examples, drawn = choose_examples(planned, told["test"])
+    examples, drawn = choose_examples(planned, told["test"], verdict["thresholds"])
     with new_file(out / "examples.npy") as file:
         np.save(file, drawn, allow_pickle=False)
     write_json(out / "environment.json", environment(job, clock.seconds))
@@ -141,6 +143,7 @@ def environment(job: Job, seconds: dict[str, float] | None = None) -> dict[str, 
             "seconds": store.seconds,
             "records": len(store),
             "patients": int(store.records["patient_id"].nunique()),
+            "patients_named": patients_named(store.records),
         },
         "seed": job.plan.seed,
         "device": job.device,

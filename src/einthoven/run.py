@@ -1,6 +1,7 @@
 """Train a recipe on a store into a run folder; a killed run goes on where it was, to the same bits."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from einthoven import recipe as recipes
-from einthoven.assemble import Job, assemble, best_device, plan
+from einthoven.assemble import Job, assemble, best_device
 from einthoven.checkpoint import load_resume, load_weights, save_resume, save_weights, steps_saved
 from einthoven.data.files import one_line, write_json, write_text
 from einthoven.data.store import open_store
@@ -21,6 +22,7 @@ from einthoven.evaluate.embed import answers
 from einthoven.log import Log, tracker
 from einthoven.loop import autocast, fit
 from einthoven.memory import keep_freed_memory
+from einthoven.plan import plan
 from einthoven.results import environment, finish
 from einthoven.types import Batch
 
@@ -56,15 +58,15 @@ def train(
     `resume` continues an unfinished run of the same recipe, and returns a finished one as it is.
     Raises ValueError for what a user can mend.
     """
-    made = dict(recipes.load(recipe, sets)) if isinstance(recipe, Path) else dict(recipe)
-    recipes.check(made, recipe if isinstance(recipe, Path) else "recipe")
+    made = recipes.load(recipe, sets) if isinstance(recipe, Path) else recipes.edited(recipe, sets)
     keep_freed_memory()
     planned = plan(made, open_store(data))
     job = assemble(planned, device or best_device())
+    trackers = [tracker(name) for name in track]
     if claim(out, job, resume):
         return out
     try:
-        learn(Training(job, out, Log(out, [tracker(name, out) for name in track]), watch))
+        learn(Training(job, out, Log(out, [start(out) for start in trackers]), watch))
         watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
         finish(job, out)
     except KeyboardInterrupt as stop:
@@ -76,7 +78,7 @@ def claim(out: Path, job: Job, resume: bool) -> bool:
     """Make or take up a run folder; say whether it holds a finished run of this recipe on this store."""
     saved, text = out / "recipe.toml", recipes.written(job.plan.recipe)
     if not saved.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(file.name != "environment.json" for file in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no run: choose another --out.")
         with one_line(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -187,6 +189,11 @@ def show(training: Training, done: int, seconds: float) -> None:
 def log_line(training: Training, done: int, seconds: float) -> dict[str, float]:
     """Sum up the steps since the last line."""
     means = {name: float(torch.stack(values).mean()) for name, values in training.losses.items()}
+    if not math.isfinite(means["loss"]):
+        loss = means["loss"]
+        raise ValueError(
+            f"Training diverged before step {done} (loss {loss}): lower [train] lr, or set clip = 1."
+        )
     return {
         "epoch": done / training.epoch,
         "step": done,
@@ -206,7 +213,7 @@ def validate(training: Training, done: int) -> dict[str, float]:
         told["validation_auroc"] = validation_auroc(job)
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
     score = criterion.get(job.learner.schedule.keep)
-    if score is not None and not score <= training.best.get("score", -np.inf):
+    if score is not None and score > training.best.get("score", -np.inf):
         save_weights(job.method, training.out / "resume" / "best.safetensors")
         training.best = {"score": score, "step": done}
     average.swap()

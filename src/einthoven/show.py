@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from einthoven import parts
 from einthoven.data.files import new_file
+from einthoven.data.split import patients_named
 from einthoven.data.store import Store, open_store, verify
 from einthoven.recipe import edit
 
@@ -123,6 +124,8 @@ def store_told(store: Store) -> str:
         lines.append(f"  folds {', '.join(f'{fold}: {n:,}' for fold, n in counts.items())}")
     if faults := faults_told(records):
         lines.append(f"  quality: {faults}")
+    if not patients_named(records):
+        lines.append("  patients unknown: each ECG counts as its own (name them with --labels)")
     if rejected := len(store.rejected):
         lines.append(f"  rejected: {rejected:,}; the reasons are in {store.path / 'rejected.parquet'}")
     return "\n".join(lines)
@@ -157,6 +160,8 @@ def run_told(run: Path) -> str:
         "  "
         + ", ".join(f"{k}: {v['records']:,} ECGs of {v['patients']:,} patients" for k, v in counts.items()),
     ]
+    if left := {why: n for why, n in results["left_out"].items() if n}:
+        lines.append("  left out: " + ", ".join(f"{n:,} {why}" for why, n in left.items()))
     for row in results["rows"]:
         lines.append(f"  {row['name'].replace('_', ' ')}: {name} {interval_told(row[figure])}")
     mine = results["test"][figure] if regression else results["test"][figure]["macro"]
@@ -217,8 +222,9 @@ def table(answers: "pd.DataFrame") -> str:
     return answers.to_string(index=False, float_format=lambda x: f"{x:.3f}")
 
 
-def saved(vectors: "pd.DataFrame", out: Path) -> str:
+def saved(vectors: "pd.DataFrame", out: Path, *, of: int) -> str:
     """Write vectors to a Parquet file, whole or not at all."""
     with new_file(out) as file:
         vectors.to_parquet(file, index=False)
-    return f"{len(vectors):,} vectors of {vectors.shape[1] - 2} numbers in {out}"
+    left = f"; {of - len(vectors):,} ECGs are too short or lack a lead" if of > len(vectors) else ""
+    return f"{len(vectors):,} vectors of {vectors.shape[1] - 2} numbers in {out}{left}"

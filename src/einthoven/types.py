@@ -68,7 +68,7 @@ class Outputs(dict[str, Tensor]):
     """Named answers: `features` always, then what the heads add (`logits`, `embedding` ...)."""
 
     def __missing__(self, name: str) -> Tensor:
-        raise ValueError(f"A loss needs {name!r}; the heads of this recipe give {', '.join(self)}.")
+        raise ValueError(f"Nothing here is named {name!r}: the heads of this recipe give {', '.join(self)}.")
 
 
 class Backbone(nn.Module, ABC):
@@ -135,6 +135,7 @@ class Loss(nn.Module, ABC):
     """Turn named outputs into one scalar; may own weights."""
 
     kind: ClassVar[str] = "losses"
+    serves: ClassVar[tuple[str, ...]] = ("labels", "multiclass", "regression")  # kinds of task
     reads: tuple[str, ...] = ()  # columns of the store that it wants in the batch
 
     @abstractmethod

@@ -56,7 +56,7 @@ def test_needs_a_target_and_logits(name: str) -> None:
     loss = parts.build("losses", {"name": name})
     with pytest.raises(ValueError, match=r"no \[task\]"):
         loss(Outputs(logits=LOGITS), batch(None))
-    with pytest.raises(ValueError, match="needs 'logits'; the heads of this recipe give features"):
+    with pytest.raises(ValueError, match="named 'logits': the heads of this recipe give features"):
         loss(Outputs(features=LOGITS), batch(TARGET))
 
 

@@ -54,3 +54,16 @@ def test_balanced_meets_each_class_as_often() -> None:
     classes = torch.cat([TARGETS, (TARGETS.sum(1) == 0).float()[:, None]], 1)[seen].mean(0)
     torch.testing.assert_close(classes, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
     assert len(seen.unique()) == 103
+
+
+def test_balanced_refuses_numbers_and_leaves_unknown_out_of_none() -> None:
+    offers = {"rows": torch.arange(4), "batch": 2, "seed": 0}
+    with pytest.raises(ValueError, match="for a regression use 'shuffled'"):
+        parts.build(
+            "samplers", {"name": "balanced"}, targets=torch.tensor([[0.3], [1.2], [-1.0], [0.0]]), **offers
+        )
+    targets = torch.tensor([[1.0], [0.0], [torch.nan], [torch.nan]])
+    plans = [
+        parts.build("samplers", {"name": "balanced"}, targets=targets, **offers).plan(e) for e in range(20)
+    ]
+    assert set(torch.cat(plans).flatten().tolist()) == {0, 1}

@@ -44,7 +44,7 @@ def test_trackers_hear_each_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         log_metrics=lambda line, step: told.append((line, step)),
     )
     monkeypatch.setitem(sys.modules, "mlflow", fake)
-    log = Log(tmp_path, [tracker("tensorboard", tmp_path), tracker("mlflow", tmp_path)])
+    log = Log(tmp_path, [tracker(name)(tmp_path) for name in ("tensorboard", "mlflow")])
     log.tell({"epoch": 1.0, "step": 3, "loss": 0.5, "seconds": 1.0, "loss/bce": 0.25})
     assert ("loss/bce", 0.25, 3) in heard
     assert told[-1] == ({"epoch": 1.0, "step": 3.0, "loss": 0.5, "seconds": 1.0, "loss.bce": 0.25}, 3)
@@ -58,9 +58,9 @@ def test_a_missing_extra_says_what_brings_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=r"pip install 'einthoven\[track\]'"):
-        tracker(name, tmp_path)
+        tracker(name)
 
 
 def test_a_tracker_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tensorboard or mlflow, got 'wandb'"):
-        tracker("wandb", tmp_path)
+        tracker("wandb")

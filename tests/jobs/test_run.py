@@ -14,9 +14,13 @@ import pytest
 
 import einthoven
 from cohorts import store_of
+from einthoven.data.importing import import_
 from einthoven.data.store import Store
+from einthoven.ecg import LEADS, Signal
 from einthoven.log import CLOCK
+from einthoven.plan import mean_and_sd, plan
 from einthoven.predict import load
+from einthoven.python import Arrays
 from einthoven.run import Progress, train
 
 RECIPE: dict[str, Any] = {
@@ -74,10 +78,14 @@ def test_a_run_learns_what_is_there(run: Path) -> None:
     assert names | {"results.json", "examples.npy"} <= {file.name for file in run.iterdir()}
 
 
-def test_no_patient_is_in_two_splits(run: Path) -> None:
+def test_no_patient_is_in_two_splits(store: Store, run: Path) -> None:
+    planned = plan(recipe(), store)
+    owners = [set(store.records["patient_id"].iloc[rows]) for rows in planned.split.named().values()]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == 80
     said = pd.read_parquet(run / "predictions.parquet")
-    assert said.groupby("patient_id")["split"].nunique().max() == 1
-    assert set(said["split"]) == {"validation", "test"}
+    for name in ("validation", "test"):
+        rows = said.loc[said["split"] == name, "store_row"]
+        assert sorted(rows) == sorted(getattr(planned.split, name))
 
 
 def test_one_seed_gives_the_same_results(store: Store, run: Path, tmp_path: Path) -> None:
@@ -197,6 +205,112 @@ def test_a_run_starts_from_another(store: Store, run: Path, tmp_path: Path) -> N
     other = recipe(backbone={"start": str(run)}, signal={"scale": "crop"})
     with pytest.raises(ValueError, match=r"\[signal\] scale"):
         train(other, store.path, tmp_path / "other")
+
+
+def test_another_store_starts_with_the_scale_of_the_weights(run: Path, tmp_path: Path) -> None:
+    other = store_of(tmp_path / "store", [{"big": i % 2} for i in range(60)], signal=True)
+    begun = recipe(backbone={"start": str(run)}, train={"epochs": 1})
+    out = train(begun, other.path, tmp_path / "run")
+    assert load(out).wants == load(run).wants
+
+
+def test_only_a_backbone_starts_from_a_run(store: Store, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Only a backbone can start"):
+        train(recipe(head={"start": str(run)}), store.path, tmp_path / "run")
+
+
+def test_the_scale_leaves_padding_out(tmp_path: Path) -> None:
+    ecg = np.random.default_rng(0).normal(0, 1, (6, 12, 100)).astype(np.float32)
+    ecg[:, :, 50:] = np.nan
+    source = Arrays(ecg, [{"y": i} for i in range(6)], hertz=100, leads=LEADS, patients=range(6))
+    padded = import_(source, tmp_path / "store", seconds=1.0)
+    mean, sd = mean_and_sd(padded, Signal(seconds=0.5), np.arange(6))
+    assert mean == pytest.approx(0, abs=0.05) and sd == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "told"),
+    [
+        (
+            {"column": "mmhg", "kind": "regression"},
+            "bce",
+            "does not serve 'mmhg' .regression.; say --set",
+        ),
+        ({"column": "word", "kind": "multiclass"}, "bce", "loss.name=cross_entropy"),
+        ({"column": "big"}, "cross_entropy", "loss.name=bce"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_task(
+    store: Store, tmp_path: Path, task: dict[str, Any], loss: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        train(RECIPE | {"task": task, "loss": {"name": loss}}, store.path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_diverges_says_so(store: Store, tmp_path: Path) -> None:
+    wild = recipe(train={"lr": 1e30, "average": 0.0})
+    with pytest.raises(ValueError, match=r"diverged before step .*lower \[train\] lr"):
+        train(wild, store.path, tmp_path / "run")
+
+
+def test_best_auroc_needs_something_to_tell_apart(store: Store, tmp_path: Path) -> None:
+    made = recipe(train={"keep": "best-auroc"}) | {"task": {"column": "mmhg", "kind": "regression"}}
+    with pytest.raises(ValueError, match="use 'best-loss'"):
+        train(made | {"loss": {"name": "mse"}}, store.path, tmp_path / "run")
+
+
+def test_a_device_that_is_not_there(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No device 'abacus' here"):
+        train(recipe(), store.path, tmp_path / "run", device="abacus")
+
+
+def test_edits_reach_a_recipe_that_is_a_dictionary(store: Store, tmp_path: Path) -> None:
+    made = recipe()
+    out = train(made, store.path, tmp_path / "run", sets=["train.epochs=1"])
+    assert len(pd.read_csv(out / "log.csv")) == 1 and made["train"]["epochs"] == 6
+
+
+def test_a_long_ecg_is_judged_as_far_as_the_store_goes(store: Store, run: Path) -> None:
+    model, ecg = load(run), store.read(np.arange(3))
+    longer = np.concatenate([ecg, 9 * ecg], axis=2)
+    np.testing.assert_allclose(model.predict(longer, hertz=100), model.predict(ecg, hertz=100), atol=1e-6)
+
+
+def test_a_run_that_names_foreign_code_needs_trust(run: Path, tmp_path: Path) -> None:
+    for file in run.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    text = (run / "recipe.toml").read_text().replace('"resnet1d_wang"', '"somebody_else:Net"')
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(ValueError, match="names somebody_else:Net, code outside einthoven: say --trust"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="cannot import 'somebody_else'"):
+        load(tmp_path, trust=True)
+
+
+def test_examples_are_on_the_side_they_are_said_to_be(store: Store, run: Path) -> None:
+    told, limit = results(run)["examples"], results(run)["thresholds"]["big"]
+    for one in told:
+        found = one["score"]["big"] >= limit
+        assert (
+            found == (one["truth"] == ["big"]) if one["why"] == "surest hit" else found != bool(one["truth"])
+        )
+    none = train(recipe(evaluate={"examples": 0}, train={"epochs": 1}), store.path, run.parent / "none")
+    assert results(none)["examples"] == []
+
+
+def test_a_record_without_a_lead_is_left_out_and_counted(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    ecg = chance.normal(0, 0.2, (60, 12, 100)).astype(np.float32)
+    ecg[:4, 11] = np.nan
+    rows = [{"big": i % 2} for i in range(60)]
+    made = import_(
+        Arrays(ecg, rows, hertz=100, leads=LEADS, patients=range(60)), tmp_path / "store", seconds=1.0
+    )
+    out = train(recipe(train={"epochs": 1}), made.path, tmp_path / "run")
+    assert results(out)["left_out"]["lacks a lead"] == 4
+    assert len(einthoven.embed(out, made.path)) == 56
 
 
 def test_embeddings_are_one_vector_per_record(store: Store, run: Path) -> None:

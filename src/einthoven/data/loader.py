@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from einthoven.data.signal import prepare_many
 from einthoven.data.store import Store
@@ -56,7 +56,12 @@ class Reader:
         span = self.span[rows]
         return np.ceil(span[:, 0] * ratio).astype(np.int64), np.floor(span[:, 1] * ratio).astype(np.int64)
 
-    def long_enough(self, rows: Int[np.ndarray, " row"]) -> np.ndarray:
+    def lacks_leads(self, rows: Int[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
+        """Say which rows lack a lead that the model reads."""
+        wanted = set(self.wants.leads)
+        return np.array([bool(wanted & set(gone.split())) for gone in self.absent[rows]], dtype=bool)
+
+    def long_enough(self, rows: Int[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
         """Say which rows last as long as the model reads."""
         start, stop = self.spans(rows)
         return np.asarray(stop - start >= self.wants.samples)
@@ -71,10 +76,13 @@ class Reader:
                 return cut
             return cut[:, [self.store.leads.index(lead) for lead in self.wants.leads]]
         some, place = np.unique(rows, return_inverse=True)
-        stops = self.span[some, 1]
-        store = self.store
-        whole = prepare_many(store.read(some), store.leads, store.hertz, self.wants, stops=stops)
+        whole = self.whole(some)
         return np.stack([whole[p, :, s : s + samples] for p, s in zip(place, starts, strict=True)])
+
+    def whole(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row lead time"]:
+        """Read whole ECGs as the model wants them."""
+        store, stops = self.store, self.span[rows, 1]
+        return prepare_many(store.read(rows), store.leads, store.hertz, self.wants, stops=stops)
 
     def batch(self, rows: Int[np.ndarray, " row"], starts: Int[np.ndarray, " row"], samples: int) -> Batch:
         """Read one batch."""

@@ -45,6 +45,11 @@ class Split:
         return {name: getattr(self, name) for name in NAMES}
 
 
+def patients_named(records: pd.DataFrame) -> bool:
+    """Say whether any record has a patient id of its own; otherwise each counts as its own patient."""
+    return bool((records["patient_id"] != records["record_id"]).any())
+
+
 def divide(
     records: pd.DataFrame, rows: Int[np.ndarray, " row"], truth: Float[np.ndarray, "row label"], rule: Rule
 ) -> Split:
@@ -66,7 +71,10 @@ def divide(
     parts = [rows[side == number] for number in range(3)]
     for name, part in zip(NAMES, parts, strict=True):
         if not len(part):
-            raise ValueError(f"The {name} split has no record with a label of this task ({how}).")
+            raise ValueError(
+                f"The {name} split has no record: {len(rows)} labelled ones of {len(set(patient))} patients "
+                f"were divided by {how}."
+            )
     return Split(parts[0], parts[1], parts[2], how)
 
 

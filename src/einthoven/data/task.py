@@ -128,8 +128,13 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
         if key not in known:
             raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
     columns = [table["column"]] if "column" in table else list(table.get("columns", []))
-    if columns and columns[0] not in store.tasks:
+    lists = [column for column in columns if column in store.tasks]
+    if lists and len(columns) > 1:
+        raise ValueError(f"[task] columns: {lists[0]!r} is a task by itself; say name = {lists[0]!r}.")
+    if columns and not lists:
         return of_columns(store, columns, table)
+    if said := [key for key in ("above", "unit", "standardise") if key in table]:
+        raise ValueError(f"[task] {said[0]} goes with a column of numbers, not with statements.")
     if not columns and "name" not in table:
         raise ValueError(f"[task] needs a name or a column. Tasks of {store.path}: {listed(store.tasks)}.")
     name = columns[0] if columns else table["name"].removeprefix(f"{store.source}/")
@@ -162,6 +167,8 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
         return Task(table.get("name", ", ".join(labels)), tuple(columns), "labels", labels, above)
     values = store.records[columns[0]]
     classes = sorted({s for s in map(spell, values) if s is not None})
+    if len(columns) > 1 and table.get("kind", "labels") != "labels":
+        raise ValueError(f"[task] several columns are labels of 0 and 1; for {table['kind']} say one column.")
     kind: Kind = "labels" if len(columns) > 1 else table.get("kind") or guess(columns[0], values, classes)
     if kind not in ("labels", "multiclass", "regression"):
         raise ValueError(f"[task] kind is 'labels', 'multiclass' or 'regression', got {kind!r}.")

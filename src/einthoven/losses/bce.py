@@ -13,6 +13,8 @@ __all__ = ["BCE"]
 class BCE(Loss):
     """Mean over known labels of -log p for present and -log(1 - p) for absent ones."""
 
+    serves = ("labels",)
+
     def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Compare `logits` with the target."""
         target, where = known(batch)

@@ -12,6 +12,8 @@ __all__ = ["CrossEntropy"]
 class CrossEntropy(Loss):
     """Mean over known records of -log p(class); the target is one-hot."""
 
+    serves = ("multiclass",)
+
     def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Compare `logits` with the target."""
         target, where = known(batch)

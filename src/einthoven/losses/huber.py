@@ -13,6 +13,8 @@ __all__ = ["Huber"]
 class Huber(Loss):
     """Over known values; `delta` is where it turns linear, in the unit of the scaled target."""
 
+    serves = ("regression",)
+
     def __init__(self, *, delta: float = 1.0):
         super().__init__()
         self.delta = delta

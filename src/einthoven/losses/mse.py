@@ -12,6 +12,8 @@ __all__ = ["MSE"]
 class MSE(Loss):
     """Over known values, in the (squared) unit of the scaled target."""
 
+    serves = ("regression",)
+
     def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Compare `logits` with the target."""
         target, where = known(batch)

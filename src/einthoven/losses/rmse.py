@@ -12,6 +12,8 @@ __all__ = ["RMSE"]
 class RMSE(Loss):
     """Over known values, in the unit of the scaled target; smooth at zero."""
 
+    serves = ("regression",)
+
     def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Compare `logits` with the target."""
         target, where = known(batch)

@@ -24,8 +24,11 @@ class Balanced(Sampler):
     ):
         self.rows, self.batch, self.seed = rows, min(batch, len(rows)), seed
         self.steps = len(rows) // self.batch
-        positive = targets > 0.5
-        member = torch.cat([positive, ~positive.any(1, keepdim=True)], 1)
+        known = ~targets.isnan()
+        if not ((targets == 0) | (targets == 1) | ~known).all():
+            raise ValueError("Sampler 'balanced' draws classes; for a regression use 'shuffled'.")
+        positive = targets == 1
+        member = torch.cat([positive, (known & ~positive).all(1, keepdim=True)], 1)
         self.groups = [where.nonzero()[:, 0] for where in member.T if where.any()]
 
     def plan(self, epoch: int) -> Int[Tensor, "step batch"]:

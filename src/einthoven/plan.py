@@ -1,0 +1,154 @@
+"""What a recipe means on one store: the task, the split, the signal, and the records that take part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from einthoven.checkpoint import signal_of
+from einthoven.data.loader import Reader, Windows
+from einthoven.data.split import Rule, Split, divide
+from einthoven.data.store import Store
+from einthoven.data.task import Task, find_task
+from einthoven.ecg import Signal
+from einthoven.evaluate.embed import Pool
+from einthoven.parts import call
+
+RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Windows: random ones of `seconds` in training, overlapping ones at use, pooled after the link."""
+
+    seconds: float | None = None  # what the loader reads; None: what the backbone reads
+    stride: float | None = None  # between windows at use; None: half of what the backbone reads
+    pool: Pool | None = None  # None: max, but mean for a regression
+
+
+def usual_pool(task: Task) -> Pool:
+    """Pool labels by their largest probability, as the benchmark does; classes and numbers by their mean."""
+    return "max" if task.kind == "labels" else "mean"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a finished run is judged."""
+
+    resamples: int = 1000
+    rows: tuple[RowName, ...] = ("prevalence", "age_sex", "random_encoder", "random_kernels")
+    examples: int = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe means on one store: everything but networks."""
+
+    recipe: dict[str, Any]  # as resolved
+    store: Store
+    wants: Signal
+    task: Task
+    truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown
+    split: Split
+    left_out: dict[str, int]  # reason -> records
+    crop: Crop
+    judging: Judging
+    seed: int
+
+    @property
+    def pool(self) -> Pool:
+        """How windows become one answer."""
+        return self.crop.pool or usual_pool(self.task)
+
+    def windows(self) -> Windows:
+        """Return the windows at use."""
+        reader = Reader(self.store, self.wants, self.task.scaled(self.truth))
+        return Windows(reader, self.crop.stride or self.wants.seconds / 2)
+
+
+def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
+    """Find the task, the split and the signal of a recipe on a store, and refuse what cannot be."""
+    seed = recipe.get("seed", 0)
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is a whole number from 0, got {seed!r}.")
+    wants: Signal = call(Signal, recipe.get("signal", {}), where="signal")
+    task = find_task(store, dict(recipe.get("task", {})))
+    rule: Rule = call(Rule, recipe.get("split", {}), where="split")
+    truth = task.truth(store.records)
+    rows, left_out = usable(store, wants, truth, task)
+    split = divide(store.records, rows, truth[rows], rule)
+    left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
+    task = task.fitted(truth[split.train])
+    if task.kind != "regression" and not tells_apart(truth[split.train]):
+        raise ValueError(f"Task {task.name!r}: every training record is of one class; nothing to learn.")
+    if wants.scale == "train":
+        begun = recipe["backbone"].get("start")  # its weights know their own scale
+        scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.train)
+        wants = replace(wants, scale=scale)
+    resolved = dict(recipe) | {"seed": seed, "task": task.table(), "signal": table_of(wants)}
+    crop = call(Crop, recipe.get("crop", {}), where="crop")
+    judging = call(Judging, recipe.get("evaluate", {}), where="evaluate")
+    return Plan(resolved, store, wants, task, truth, split, left_out, crop, judging, seed)
+
+
+def table_of(wants: Signal) -> dict[str, Any]:
+    """Write a signal as a table; what is None is left out."""
+    told = {name: getattr(wants, name) for name in ("leads", "hertz", "seconds", "band", "scale", "subset")}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in told.items() if v is not None}
+
+
+def usable(
+    store: Store, wants: Signal, truth: Float[np.ndarray, "record label"], task: Task
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the rows that have a label, the leads and the length, and count the others."""
+    labelled = ~np.isnan(truth).all(1)
+    if not labelled.any():
+        raise ValueError(f"Task {task.name!r}: no record of {store.path} has a label.")
+    reader, every = Reader(store, wants), np.arange(len(store))
+    long = reader.long_enough(every)
+    if not (labelled & long).any():
+        raise ValueError(
+            f"[signal] seconds = {wants.seconds:g}, but no labelled record of {store.path} lasts so long."
+        )
+    lacks = reader.lacks_leads(every) & (not wants.subset)
+    fit = labelled & long & ~lacks
+    if not fit.any():
+        who, many = int((labelled & long).argmax()), int((labelled & long).sum())
+        raise ValueError(
+            f"{many} of {len(store)} records lack leads that this model reads (record "
+            f"{store.records['record_id'].iloc[who]} lacks {reader.absent[who]}); "
+            "choose [signal] leads, or set subset = true."
+        )
+    left_out = {"no label": ~labelled, "too short": labelled & ~long, "lacks a lead": labelled & long & lacks}
+    return np.flatnonzero(fit), {why: int(rows.sum()) for why, rows in left_out.items()}
+
+
+def tells_apart(truth: Float[np.ndarray, "record label"]) -> bool:
+    """Say whether any label has more than one value among some records."""
+    return any(len(np.unique(column[~np.isnan(column)])) > 1 for column in truth.T)
+
+
+def mean_and_sd(store: Store, wants: Signal, rows: np.ndarray, most: int = 20_000) -> tuple[float, float]:
+    """Return one mean and sd (mV) over leads and samples of training records, as in the benchmark.
+
+    Padding and absent leads take no part.
+    """
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+    reader = Reader(store, wants)
+    total = square = count = 0.0
+    for first in range(0, len(some), 512):
+        part = some[first : first + 512]
+        ecg = reader.whole(part)
+        start, stop = (edge[:, None, None] for edge in reader.spans(part))
+        time = np.arange(ecg.shape[2])
+        leads = reader.leads(part)
+        there = True if leads is None else leads.numpy()[..., None] >= 0
+        real = np.broadcast_to((time >= start) & (time < stop) & there, ecg.shape)
+        total += ecg.sum(dtype=np.float64, where=real)
+        square += np.square(ecg).sum(dtype=np.float64, where=real)
+        count += real.sum()
+    mean = total / count
+    return round(float(mean), 6), round(float(np.sqrt(square / count - mean**2)), 6)
