@@ -12,14 +12,12 @@ if [ -z "$data" ]; then
     echo "Data: synthetic ECGs, made on the spot. For real ones: make demo DATA=/path/to/ptb-xl"
     $einthoven import synthetic - "$store" --hertz 100 --workers 2
 else
-    name=$(basename "$data" | tr -cs 'A-Za-z0-9._\n' '-')
+    # Two folders of one name are two data sets: the path tells them apart.
+    name=$(basename "$data" | tr -cs 'A-Za-z0-9._\n' '-')-$(printf %s "$data" | cksum | cut -d ' ' -f 1)
     store=stores/ptbxl-$name run=runs/demo-$name
     echo "Data: $data"
     $einthoven import ptbxl "$data" "$store" --hertz 100 --workers 2
 fi
-# Both end with the test macro AUROC, its interval, and the path of the report.
-if [ -e "$run/report.html" ]; then
-    $einthoven show "$run"
-else
-    $einthoven train recipes/demo/superdiag.toml --data "$store" --out "$run" --resume
-fi
+# Ends with the test macro AUROC, its interval, and the path of the report. A finished run of this recipe
+# on this store is only shown; one of anything else is refused.
+$einthoven train recipes/demo/superdiag.toml --data "$store" --out "$run" --resume

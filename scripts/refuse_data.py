@@ -10,24 +10,31 @@ import sys
 from pathlib import Path
 
 ALLOWED = "tests/golden/"  # small arrays that published code gave, each with the command that made it
-SIGNALS = {".hea", ".dat", ".atr", ".edf", ".bdf", ".xml", ".dcm", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
-TABLES = {".parquet", ".feather", ".xls", ".xlsx", ".sqlite", ".db"}
+PAGES = {"src/einthoven/report/page.html"}  # the template; a filled one shows ECGs of patients
+SIGNALS = {
+    *(".hea", ".dat", ".atr", ".edf", ".bdf", ".xml", ".scp", ".dcm", ".mat"),
+    *(".npy", ".npz", ".h5", ".hdf5"),
+}
+TABLES = {".csv", ".tsv", ".parquet", ".feather", ".xls", ".xlsx", ".sqlite", ".db"}
 WEIGHTS = {".safetensors", ".pt", ".pth", ".ckpt", ".onnx", ".pkl", ".pickle", ".joblib"}
-PATIENTS = re.compile(
-    r"(ptbxl_database|scp_statements|exams|record_list|machine_measurements|patients?).*\.csv", re.I
-)
+ARCHIVES = {".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", ".7z", ".rar"}
+KINDS = {
+    "a signal": SIGNALS,
+    "a table": TABLES,
+    "weights": WEIGHTS,
+    "a page": {".html", ".htm"},
+    "an archive": ARCHIVES,
+}
 LARGEST = 500_000  # bytes
 KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 def reason(path: Path) -> str | None:
     """Say why a file may not be committed, or None."""
-    name, inside = path.name, path.as_posix().startswith(ALLOWED)
-    for what, endings in (("a signal", SIGNALS), ("a table", TABLES), ("weights", WEIGHTS)):
-        if path.suffix.lower() in endings and not inside:
+    allowed = path.as_posix().startswith(ALLOWED) or path.as_posix() in PAGES
+    for what, endings in KINDS.items():
+        if path.suffix.lower() in endings and not allowed:
             return f"{what} ({path.suffix})"
-    if PATIENTS.fullmatch(name) and not inside:
-        return "a patient table"
     if path.is_symlink() or not path.is_file():
         return None
     if path.stat().st_size > LARGEST:

@@ -15,17 +15,22 @@ from jaxtyping import Float
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 _KNOWN = {name.lower(): name for name in LEADS}
+# A minus is polarity (-aVR) or a difference (I-II), save within one name (V-1, a-VR).
+_SPELLING = re.compile(
+    r"(?:mdc_ecg_lead_|ecg[ ._]+|lead[ ._]*|ecg-|lead-)*(i{1,3}|a[ ._-]?v[ ._-]?[rlf]|v[ ._-]?[1-6])[ ._]*"
+)
 
 
 def lead_name(text: str) -> str | None:
     """Return the standard name of a lead in any usual spelling, or None if it is none of the twelve.
 
-    >>> lead_name("AVR"), lead_name("Lead I"), lead_name("MDC_ECG_LEAD_V1"), lead_name("Pleth")
+    An inverted lead (`-aVR`) and the difference of two (`I-II`) are none of them.
+
+    >>> lead_name("AVR"), lead_name("Lead I"), lead_name("MDC_ECG_LEAD_V1"), lead_name("-aVR")
     ('aVR', 'I', 'V1', None)
     """
-    word = text.replace("\0", "").strip().lower()
-    word = re.sub(r"^(mdc_ecg_lead_|ecg[ _-]+|lead[ _-]*)+", "", word)
-    return _KNOWN.get(re.sub(r"[ ._-]", "", word))
+    match = _SPELLING.fullmatch(text.replace("\0", "").strip().lower())
+    return _KNOWN[re.sub(r"[ ._-]", "", match[1])] if match else None
 
 
 @dataclass(frozen=True)

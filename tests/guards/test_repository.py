@@ -67,7 +67,18 @@ def test_no_file_holds_data_or_weights_or_is_large(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ecg/00001_lr.hea", "a.DAT", "x.npy", "model.safetensors", "ptbxl_database.csv", "tests/patients.csv"],
+    [
+        *(
+            "ecg/00001_lr.hea",
+            "a.DAT",
+            "x.npy",
+            "model.safetensors",
+            "ptbxl_database.csv",
+            "tests/patients.csv",
+        ),
+        *("clinic.csv", "labels.TSV", "runs/one/report.html", "page.html", "ecg.scp"),
+        *("a.zip", "b.tar.gz", "c.tar", "d.tgz", "e.7z"),
+    ],
 )
 def test_the_hook_refuses_data(name: str, tmp_path: Path) -> None:
     found = refuse(tmp_path, "fine.py", name)
@@ -86,7 +97,35 @@ def test_the_hook_refuses_what_is_large_or_secret(tmp_path: Path) -> None:
 
 
 def test_the_hook_lets_golden_arrays_and_code_pass(tmp_path: Path) -> None:
-    assert refuse(tmp_path, "tests/golden/published.npz", "src/x.py", "docs/patients.md").returncode == 0
+    fine = ("tests/golden/published.npz", "tests/golden/x.csv", "src/x.py", "docs/patients.md")
+    assert refuse(tmp_path, *fine, "src/einthoven/report/page.html").returncode == 0
+
+
+def test_the_demo_takes_folders_of_one_name_for_two(root: Path, tmp_path: Path) -> None:
+    program = tmp_path / "repository/.venv/bin/einthoven"
+    for folder in (program.parent, tmp_path / "repository/scripts", tmp_path / "a/ptb", tmp_path / "b/ptb"):
+        folder.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    script = tmp_path / "repository/scripts/demo.sh"
+    script.write_text((root / "scripts/demo.sh").read_text(encoding="utf-8"), encoding="utf-8")
+
+    def demo(*data: str) -> list[list[str]]:
+        done = subprocess.run(
+            ["sh", str(script), *data], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return [line.split() for line in done.stdout.splitlines() if line.startswith(("import", "train"))]
+
+    one, again, other, made_up = demo("a/ptb"), demo(f"{tmp_path}/a/ptb/"), demo("b/ptb"), demo()
+    assert one == again and [line[0] for line in one] == ["import", "train"] and one[1][-1] == "--resume"
+    for (_, _, _, store, *_), (*_, data, _, run, _) in (one, other, made_up):
+        assert store == data
+        if Path(run).name != "demo-synthetic":
+            assert "ptb-" in store and "ptb-" in run
+        (tmp_path / "repository" / run).mkdir(parents=True)
+        (tmp_path / "repository" / run / "report.html").touch()
+    assert {one[0][3], one[1][-2]}.isdisjoint({other[0][3], other[1][-2]})
+    assert demo("a/ptb") == one  # an earlier report is no reason to leave the training out
 
 
 def test_no_text_names_a_path_of_one_machine(texts: dict[Path, str], root: Path) -> None:

@@ -252,6 +252,27 @@ def test_only_a_part_of_it(server: Server, tmp_path: Path) -> None:
     assert_whole(tmp_path)
 
 
+def test_each_name_is_looked_up(server: Server, tmp_path: Path) -> None:
+    for only in (("record100",), ("records100", "record500"), ("records1",)):
+        with pytest.raises(ValueError, match=r"lists nothing in record.*: records100, records500") as slip:
+            fetch(server, tmp_path, only=only)
+        assert "\n" not in str(slip.value) and not list(tmp_path.iterdir())
+    assert fetch(server, tmp_path, only=("records100/00000", "records500/")) == 6
+
+
+def test_two_downloads_do_not_write_one_folder(server: Server, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def second(done: int, total: int) -> None:
+        with pytest.raises(ValueError, match="Another process is writing") as said:
+            fetch(server, tmp_path)
+        refused.append(str(said.value))
+
+    fetch(server, tmp_path, progress=second)
+    assert_whole(tmp_path)
+    assert len(refused) == 7
+
+
 @pytest.mark.parametrize(
     "path", ["../evil", "a/../../evil", "/etc/evil", "a\\..\\evil", "C:/evil", f"a/{JOURNAL}", "a/\x07"]
 )

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,10 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import einthoven.python
 from einthoven.data import files, importing
 from einthoven.data.convert import Form
 from einthoven.data.importing import import_
+from einthoven.data.opening import read_files
 from einthoven.data.partial import Seen
+from einthoven.data.sources.synthetic import Synthetic
 from einthoven.data.store import COLUMNS, Store, open_store
 from einthoven.ecg import LEADS, Record, Source
 
@@ -200,6 +205,9 @@ def test_faults_are_counted_and_the_ecg_is_kept(tmp_path: Path) -> None:
     store = made(tmp_path, record(0, ecg))
     row, got = store.records.iloc[0], store.read(np.array([0]))[0]
     assert (row.nan_share, row.flat, row.clipped, row.high, row.law) == (0.01, "V2", 2, True, True)
+    seen = store.read(np.array([0]), gaps=True)[0]
+    np.testing.assert_array_equal(np.argwhere(np.isnan(seen)), [[6, at] for at in range(24)])
+    np.testing.assert_array_equal(np.nan_to_num(seen), got)
     assert (
         not got[6, :24].any() and got[8, 5] == pytest.approx(32.767) and got[9, 6] == pytest.approx(-32.767)
     )
@@ -395,12 +403,13 @@ if __name__ == "__main__":
 
 
 def start(store: Path, workers: int, delay: float) -> subprocess.Popen[str]:
+    folders = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(store), str(delay), str(workers)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
         start_new_session=True,
     )
 
@@ -563,14 +572,35 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_other_options_start_afresh(tmp_path: Path, small: None) -> None:
+def test_unfinished_work_of_another_import_is_kept(tmp_path: Path, whole: dict[str, str]) -> None:
     store = tmp_path / "store"
     stop_after(store, 9)
+    for source, hertz in ((Made(), 50.0), (Made(24), 100.0)):
+        with pytest.raises(ValueError, match=r"unfinished import of other files or settings: .*delete it"):
+            import_(source, store, seconds=SECONDS, hertz=hertz)
     seen: list[int] = []
-    got = import_(Made(), store, seconds=SECONDS, hertz=50.0, progress=lambda done, total: seen.append(done))
-    assert seen[0] == 0 and got.hertz == 50
-    fresh = import_(Made(), tmp_path / "fresh", seconds=SECONDS, hertz=50.0)
-    assert content(store) == content(fresh.path)
+    import_(Made(), store, seconds=SECONDS, progress=lambda done, total: seen.append(done))
+    assert seen[0] == 9 and content(store) == whole
+
+
+def test_other_options_start_afresh_where_no_work_is_lost(tmp_path: Path, small: None) -> None:
+    stop_after(tmp_path / "store", 0)
+    assert import_(Made(), tmp_path / "store", seconds=SECONDS, hertz=50.0).hertz == 50
+
+
+def test_a_place_for_the_unfinished_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def full(path: Path, *args: Any, **options: Any) -> None:
+        if path.name == ".partial":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(ValueError, match=r"The disk is full while writing .*free some space"):
+        import_(Made(), tmp_path / "store", seconds=SECONDS)
 
 
 def test_two_imports_do_not_write_one_store(tmp_path: Path, small: None) -> None:
@@ -635,6 +665,56 @@ def test_other_arrays_in_memory_are_another_source(tmp_path: Path) -> None:
     import_(InMemory(noise(0)), tmp_path / "store", seconds=SECONDS)
     with pytest.raises(ValueError, match="another source"):
         import_(InMemory(noise(1)), tmp_path / "store", seconds=SECONDS)
+
+
+def test_a_large_array_is_told_without_a_copy() -> None:
+    array = np.zeros((1000, 1000))
+    tracemalloc.start()
+    told = importing.told_by(array)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == ["float64", 1000, 1000, zlib.crc32(array.tobytes())] and peak < array.nbytes / 10
+    for other in (array.T, array[:, ::2], np.array(1.5), np.array(["2020"], "datetime64[D]")):
+        assert importing.told_by(other)[-1] == zlib.crc32(other.tobytes())
+    assert importing.told_by(np.array(["a", 1], object)) == ["object", 2, "a", "1"]
+
+
+def test_a_file_of_another_size_is_another_import(tmp_path: Path) -> None:
+    class Listed(Made):
+        def __init__(self, path: Path):
+            super().__init__(3)
+            self.path, self.files = path, ("0.csv", path / "1.csv")
+
+    (tmp_path / "0.csv").write_text("1")
+    import_(Listed(tmp_path), tmp_path / "store", seconds=SECONDS)
+    import_(Listed(tmp_path), tmp_path / "store", seconds=SECONDS)
+    (tmp_path / "1.csv").write_text("22")
+    with pytest.raises(ValueError, match=r"files have changed since\) .*delete it"):
+        import_(Listed(tmp_path), tmp_path / "store", seconds=SECONDS)
+
+
+def test_made_up_ecgs_are_made_at_the_rate_of_the_store(tmp_path: Path) -> None:
+    options = {"records": 2, "seed": 4}
+    store = einthoven.python.import_("synthetic", None, tmp_path / "store", hertz=500.0, options=options)
+    want = Synthetic(records=2, seed=4, hertz=500.0).read(1).signal
+    np.testing.assert_allclose(store.read(np.array([1]))[0], want, atol=0.00051)
+    with pytest.raises(ValueError, match=r"50 to 2000 Hz, got hertz = 25; .*--set hertz=100") as refused:
+        einthoven.python.import_("synthetic", None, tmp_path / "slow", hertz=25.0, options=options)
+    assert "\n" not in str(refused.value)
+    slow = einthoven.python.import_(
+        "synthetic", None, tmp_path / "slow", hertz=25.0, options=options | {"hertz": 100}
+    )
+    assert slow.hertz == 25.0
+
+
+def test_files_are_read_one_at_a_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", noise(0))
+    (tmp_path / "b.npy").write_bytes(b"torn")
+    records = read_files([tmp_path / "a.npy", tmp_path / "b.npy"], {"hertz": 100, "units": "mV"})
+    assert next(records).signal.shape == (12, 200)
+    with pytest.raises(ValueError, match=r"b\.npy"):
+        next(records)
 
 
 def test_a_source_in_a_script_needs_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -465,6 +465,78 @@ def test_ecgs_are_shown_with_truth_and_scores(page: Page) -> None:
     assert page.text.count('class="trace"') == 4 * 13
 
 
+@pytest.mark.parametrize(
+    ("label", "score", "said"),
+    [
+        ("CD", 0.4, "Rightly called CD: scored 0.40 (threshold 0.30)"),
+        ("CD", 0.2, "Missed CD: scored 0.20"),
+        ("MI", 0.4, "False alarm for MI: scored 0.40"),
+        ("MI", 0.2, "Rightly not called MI: scored 0.20"),
+    ],
+)
+def test_an_answer_is_right_or_wrong_by_its_threshold(
+    made: Made, tmp_path: Path, label: str, score: float, said: str
+) -> None:
+    scores = dict.fromkeys(LABELS, 0.1) | {label: score}
+    results = made[0] | {
+        "thresholds": dict.fromkeys(LABELS, 0.3),
+        "examples": [example(0, "worst miss", ["CD"], scores, label)],
+    }
+    assert said in words_of(page_of(tmp_path / "run", (results, made[1])))
+
+
+def test_of_exclusive_classes_the_highest_is_called(tmp_path: Path) -> None:
+    results, test = judged(kind="multiclass")
+    scores = dict.fromkeys(LABELS, 0.1) | {"MI": 0.6}
+    results["thresholds"] = dict.fromkeys(LABELS, 0.05)
+    results["examples"] = [example(n, "worst miss", ["MI"], scores, x) for n, x in enumerate(("MI", "CD"))]
+    words = words_of(page_of(tmp_path / "run", (results, test)))
+    assert "Rightly called MI: scored 0.60." in words and "Rightly not called CD: scored 0.10." in words
+
+
+def test_what_was_not_recorded_is_not_drawn(made: Made, tmp_path: Path) -> None:
+    one = example(0, "surest hit", ["CD"], dict.fromkeys(LABELS, 0.9), "CD") | {"absent": "V1 V2"}
+    run = write_run(tmp_path / "run", (made[0] | {"examples": [one]}, made[1]))
+    ecgs = np.load(run / "examples.npy")
+    ecgs[0, 6:8], ecgs[0, 4, 260:300] = 0, np.nan  # absent leads as a store has them, and a gap in aVL
+    np.save(run / "examples.npy", ecgs)
+    text = report(run).read_text(encoding="utf-8")
+    assert text.count("not recorded") == 2 and "flat" not in text.split('id="ecgs"')[1]
+    paths = dict(re.findall(r'class="trace" data-lead="(\w+)" data-zero="[^"]*" d="([^"]*)"', text))
+    assert paths["aVL"].count("M") == 2 and paths["aVF"].count("M") == 1
+    assert paths["V1"] == paths["V2"] == "M0 0" and len(paths["V3"]) > 20
+
+
+def test_unknown_patients_are_not_counted(made: Made, tmp_path: Path) -> None:
+    words = words_of(page_of(tmp_path / "run", made, store={"patients_named": False}))
+    for wrong in (
+        "no patient in two",
+        "resamples patients",
+        "150 patients",
+        "treat patients",
+        "resampled patients",
+    ):
+        assert wrong not in words, wrong
+    assert (
+        "tested on 300 ECGs it had never seen. The patients are unknown: each ECG counts as its own." in words
+    )
+    assert "one person may be in two" in words and "resamples ECGs" in words
+    named = words_of(page_of(tmp_path / "named", made))
+    assert "tested on 300 ECGs of 150 patients it had never seen." in named and "unknown:" not in named
+    assert "no patient in two" in named and "resamples patients" in named
+
+
+@pytest.mark.parametrize(("patients", "kind"), [(9, "few"), (10, "above")])
+def test_a_handful_of_patients_is_no_verdict(made: Made, tmp_path: Path, patients: int, kind: str) -> None:
+    results = copy.deepcopy(made[0])
+    results["rows"] = [results["rows"][-1] | {"auroc": interval(0.5, 0.0)}]
+    results["counts"]["test"] |= {"patients": patients}
+    run = write_run(tmp_path / "run", (results, made[1]))
+    assert verdict(read_run(run)).kind == kind
+    words = words_of(Page(report(run).read_text(encoding="utf-8")))
+    assert ("Cannot be judged. The test set holds 9 patients, fewer than 10" in words) == (kind == "few")
+
+
 def test_a_regression_shows_agreement_instead_of_classes(tmp_path: Path) -> None:
     made = measured()
     page = page_of(tmp_path / "run", made)

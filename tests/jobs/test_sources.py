@@ -366,6 +366,7 @@ def test_csv_reads_semicolons_decimal_commas_and_gaps(tmp_path: Path, beat: np.n
         ("I,Lead I\n1,2\n", {"hertz": 9}, "lead I stands in it twice"),
         ("I,II\n1,2\n3,x\n", {"hertz": 9}, "row 2 of column II: 'x' is no number"),
         ("I,II\n1,2\n3,4\n", {}, "no column of times: say its rate with hertz="),
+        ("I\n1;2\n3;4\n", {"hertz": 9}, "row 1 of column I: '1;2' is no number"),
         ("t,I\n0,2\n2,4\n4,4\n", {}, "gives 0.5 Hz; is it in seconds?"),
         ("t,I\n0,2\n0.01,4\n0.9,4\n", {}, "not evenly spaced"),
         ("t (min),I\n0,2\n0.01,4\n", {}, "times in 'min', not in s, ms or us"),
@@ -578,6 +579,102 @@ def test_hdf5_refuses_another_file(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no \.hdf5 or \.h5 file"):
         HDF5(tmp_path / "empty")
+
+
+def test_wfdb_sex_and_age_only_as_they_are_said() -> None:
+    def said(**comments: str) -> tuple[str | None, float]:
+        row = row_of([f"{key}: {value}" for key, value in comments.items()])[1]
+        return row["sex"], row["age"]
+
+    assert [
+        said(Sex=word)[0] for word in ("Missing", "W", "weiblich", "f", "m", "Male", "Frau", "x", "")
+    ] == [*[None, "female", "female", "female", "male", "male", "female", None, None]]
+    for age in ("6M", "11 months", "3 days", "6 W", "NaN", ""):
+        assert np.isnan(said(Age=age)[1]), age
+    assert [said(Age=age)[1] for age in ("63", "63.5", "063Y", "63 years", "63 yr.")] == [63, 63.5, *[63] * 3]
+
+
+def test_wfdb_other_formats_that_promise_too_much_are_one_reason(tmp_path: Path, beat: np.ndarray) -> None:
+    for samples in (10**13, 10**30):
+        write_wfdb(tmp_path / "r", beat)
+        text = (tmp_path / "r.hea").read_text().replace(" 16 1000", " 212 1000")
+        (tmp_path / "r.hea").write_text(text.replace("100 1000", f"100 {samples}", 1))
+        with pytest.raises(ValueError, match=r"r\.dat: cut short, its header names"):
+            WFDB(tmp_path).read(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "leads"),
+    [
+        ("I;II\n0,5;0,25\n1,5;2,5\n", ()),
+        ("sep=;\nI;II\n0,5;0,25\n1,5;2,5\n", ()),
+        ("0,5;0,25\n1,5;2,5\n", ("I", "II")),  # more commas than semicolons
+        ("0,5\t0,25\n1,5\t2,5\n", "I,II"),
+        ("sep=,\nI,II\n0.5,0.25\n1.5,2.5\n", ()),
+    ],
+)
+def test_csv_knows_a_decimal_comma_from_a_separator(
+    tmp_path: Path, text: str, leads: tuple[str, ...] | str
+) -> None:
+    (tmp_path / "1.csv").write_text(text)
+    record = CSV(tmp_path, hertz=100, units="mV", leads=leads).read(0)
+    assert record.leads == ("I", "II")
+    np.testing.assert_array_equal(record.signal, np.array([[0.5, 1.5], [0.25, 2.5]], np.float32))
+
+
+def test_csv_of_one_lead_keeps_its_time(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("V1\n\n1\n\n\n0,5\n\n\n")
+    signal = CSV(tmp_path, hertz=100, units="mV").read(0).signal
+    np.testing.assert_array_equal(signal, np.array([[np.nan, 1, np.nan, np.nan, 0.5]], np.float32))
+    (tmp_path / "1.csv").write_text("V1,I\n1,2\n\n3,4\n")  # no sample: that would be a line of commas
+    assert CSV(tmp_path, hertz=100, units="mV").read(0).signal.shape == (2, 2)
+
+
+def test_csv_table_with_paths_of_windows(tmp_path: Path, beat: np.ndarray) -> None:
+    write_csv(tmp_path / "a/b.csv", beat, TWELVE)
+    (tmp_path / "table.csv").write_text("path;record_id\na\\b.csv;7\n")
+    assert CSV(tmp_path, hertz=100, table="table.csv").read(0).record_id == "7"
+
+
+def test_leads_may_come_from_the_command_line(tmp_path: Path, beat: np.ndarray) -> None:
+    np.save(tmp_path / "x.npy", beat[:2])
+    table = {"name": "numpy", "hertz": 100, "leads": "I,II"}
+    assert parts.build("sources", table, path=tmp_path / "x.npy").read(0).leads == ("I", "II")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["ecg"] = beat[None, :2]
+    source = HDF5(tmp_path / "x.h5", signals="ecg", hertz=100, leads="II, I")
+    assert source.read(0).leads == ("II", "I")
+
+
+@pytest.mark.parametrize("ids", [np.array([[b"a"], [b"b"]]), np.array([["a"], ["b"]], object), [[7], [8]]])
+def test_hdf5_ids_in_a_column(tmp_path: Path, beat: np.ndarray, ids: Any) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["ecg"], file["id"] = np.stack([beat, beat]), ids
+    names = [record.record_id for record in records(HDF5(tmp_path, signals="ecg", ids="id", hertz=100))]
+    assert names == (["7", "8"] if isinstance(ids, list) else ["a", "b"])
+
+
+def test_code15_sex_that_is_not_said(code15: Path) -> None:
+    (code15 / "exams.csv").write_text(EXAMS.replace("10,38,False", "10,38,"))
+    source = HDF5(code15)
+    assert (source.read(0).row["sex"], source.read(1).row["sex"]) == (None, "male")
+
+
+def test_ptbxl_tables_from_a_spreadsheet(tmp_path: Path, beat: np.ndarray) -> None:
+    folder = make_ptbxl(tmp_path, beat, CODES, validated_by_human=["TRUE", "true", *["FALSE"] * 4])
+    for name in ("ptbxl_database.csv", "scp_statements.csv"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    first, second, third, *_ = records(PTBXL(folder))
+    assert [record.row["validated"] for record in (first, second, third)] == [True, True, False]
+
+
+def test_numpy_a_damaged_archive_is_one_reason(tmp_path: Path, beat: np.ndarray) -> None:
+    np.savez_compressed(tmp_path / "x.npz", ecg=beat)
+    raw = bytearray((tmp_path / "x.npz").read_bytes())
+    raw[80:120] = b"\xff" * 40
+    (tmp_path / "x.npz").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"x\.npz: not a readable NumPy array"):
+        NumPy(tmp_path / "x.npz", hertz=100)
 
 
 def test_every_file_exports_its_source() -> None:

@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from einthoven.data.quality import flags
 from einthoven.data.signal import arrange, prepare, prepare_many, resample, resampled_length
-from einthoven.ecg import LEADS, Record, Signal
+from einthoven.ecg import LEADS, Record, Signal, lead_name
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -232,3 +232,42 @@ def test_a_flat_lead_is_found_beside_a_hole() -> None:
 def test_a_record_with_a_wrong_rate_is_refused() -> None:
     with pytest.raises(ValueError, match="p7: its rate is 0 Hz"):
         prepare(replace(record(lawful()), hertz=0.0), Signal())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-aVR",
+        "- aVR",
+        "aVR-",
+        "aVR -",
+        "Lead -aVR",
+        "I-II",
+        "II-I",
+        "I - II",
+        "V1-V2",
+        "I I",
+        "-I",
+        "ECG -V1",
+    ],
+)
+def test_an_inverted_lead_or_a_difference_is_none_of_the_twelve(name: str) -> None:
+    assert lead_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "lead"),
+    [
+        ("V-1", "V1"),
+        ("a-VR", "aVR"),
+        ("aV R", "aVR"),
+        ("Lead_V.6", "V6"),
+        ("ECG III", "III"),
+        ("ecg lead ii", "II"),
+        ("MDC_ECG_LEAD_AVF", "aVF"),
+        (" avl\0 ", "aVL"),
+        ("leadI", "I"),
+    ],
+)
+def test_usual_spellings_are_the_lead(name: str, lead: str) -> None:
+    assert lead_name(name) == lead

@@ -77,6 +77,23 @@ def test_beyond_the_record_is_padding(folder: Path) -> None:
             np.testing.assert_allclose(ecg, padded[row][:, 300 + start : 300 + start + samples], rtol=3e-7)
 
 
+def test_a_gap_is_0_or_nan_and_padding_is_0(folder: Path) -> None:
+    counts = np.load(folder / "signals-00001.npy")
+    counts[2, 3, 10:20], counts[2, 4] = -32768, -32768
+    np.save(folder / "signals-00001.npy", counts)
+    store, rows, starts = open_store(folder), np.array([5, 6, 10]), np.array([-5, 8, 0])
+    want = np.pad(millivolts(folder), ((0, 0), (0, 0), (5, 10)))
+    missing = np.zeros(want.shape, bool)
+    missing[6, 3, 15:25] = missing[6, 4, 5 : 5 + SAMPLES] = True
+    for gaps, value in ((False, 0), (True, np.nan)):
+        want[missing] = value
+        np.testing.assert_allclose(store.read(rows, gaps=gaps), want[rows, :, 5 : 5 + SAMPLES], rtol=3e-7)
+        got = store.crop(rows, starts, SAMPLES, gaps=gaps)
+        for ecg, row, first in zip(got, rows, starts + 5, strict=True):
+            np.testing.assert_allclose(ecg, want[row, :, first : first + SAMPLES], rtol=3e-7)
+    assert not np.isnan(store.read(rows)).any()
+
+
 @pytest.mark.parametrize("row", [-1, 11])
 def test_a_row_that_is_not_there_is_no_crash(folder: Path, row: int) -> None:
     with pytest.raises(IndexError, match="rows 0 to 10"):

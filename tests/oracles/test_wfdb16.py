@@ -195,3 +195,32 @@ def test_needs_no_working_directory(tmp_path: Path, stored: np.ndarray) -> None:
     path = write(tmp_path, simple(), stored)
     relative = Path(os.path.relpath(path))
     np.testing.assert_array_equal(read_plain(read_header(relative))[0], read_plain(read_header(path))[0])
+
+
+@pytest.mark.parametrize("samples", [10**13, 10**30])
+def test_a_header_that_promises_too_much_is_one_reason(
+    tmp_path: Path, stored: np.ndarray, samples: int
+) -> None:
+    header = read_header(write(tmp_path, simple(samples), stored))
+    with pytest.raises(ValueError, match=f"cut short, it holds 500 of the {samples:,} samples"):
+        read_plain(header)
+
+
+def test_bytes_to_skip_beyond_the_file_leave_nothing(tmp_path: Path, stored: np.ndarray) -> None:
+    lines = [line.replace(" 16 1000", f" 16+{10**30} 1000") for line in simple()]
+    with pytest.raises(ValueError, match="is empty"):
+        read_plain(read_header(write(tmp_path, lines, stored)))
+
+
+@pytest.mark.parametrize("file", ["../r.dat", "/etc/passwd", "sub/r.dat", "..\\r.dat", ".."])
+def test_signals_lie_in_the_folder_of_their_header(tmp_path: Path, stored: np.ndarray, file: str) -> None:
+    path = write(tmp_path, [line.replace("r.dat", file) for line in simple()], stored)
+    with pytest.raises(ValueError, match="is not a name in its own folder"):
+        read_header(path)
+
+
+def test_an_endless_baseline_is_refused(tmp_path: Path, stored: np.ndarray) -> None:
+    for baseline in (10**12, 10**400):
+        path = write(tmp_path, [line.replace("1000/", f"1000({baseline})/") for line in simple()], stored)
+        with pytest.raises(ValueError, match="not a WFDB header"):
+            read_header(path)

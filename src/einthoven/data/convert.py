@@ -4,7 +4,10 @@ So it leaves pandas, pyarrow, scipy and numba to those who need them.
 """
 
 import math
-from collections.abc import Mapping
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +16,7 @@ from jaxtyping import Float, Int16
 
 from einthoven.data.quality import flags
 from einthoven.data.signal import arrange, resample
-from einthoven.data.store import COLUMNS
+from einthoven.data.store import COLUMNS, GAP
 from einthoven.ecg import LEADS, Record, Source
 
 TOP = 32767  # counts
@@ -21,6 +24,9 @@ SEXES = {
     **dict.fromkeys(("female", "f", "woman", "w", "weiblich", "frau"), "female"),
     **dict.fromkeys(("male", "m", "man", "männlich", "mann"), "male"),
 }
+# What a damaged file raises in whoever reads it. A reason to leave out that one file, not to stop.
+BROKEN = (MemoryError, ArithmeticError, zlib.error, struct.error)
+MISSING = ("", "na", "n/a", "nan", "none", "null", "<na>")  # in a column of numbers
 
 Row = dict[str, Any]
 
@@ -78,17 +84,38 @@ def convert(source: Source, form: Form, start: int, stop: int) -> Chunk:
     rows: list[Row] = []
     origins: list[Row] = []
     rejected: list[Row] = []
-    for index, record in enumerate(source.read_many(start, stop), start):
+    for index, record in enumerate(records(source, start, stop), start):
         origin = {"index": index, "label": text(source.label(index))}
         try:
             if isinstance(record, ValueError):
                 raise record
             rows.append(place(record, form, counts[len(rows)]))
             origins.append(origin)
-        except ValueError as reason:
+        except (ValueError, *BROKEN) as reason:
             counts[len(rows)] = 0
-            rejected.append(origin | {"reason": text(reason)})
+            why = reason if isinstance(reason, ValueError) else broken(reason)
+            rejected.append(origin | {"reason": text(why)})
     return Chunk(counts[: len(rows)], rows, origins, rejected)
+
+
+def records(source: Source, start: int, stop: int) -> Iterator[Record | ValueError]:
+    """Read a range; a record that breaks its reader gives its reason, and the next ones are read."""
+    while start < stop:
+        try:
+            for record in source.read_many(start, stop):
+                yield record
+                start += 1
+            return
+        except BROKEN as error:
+            yield ValueError(broken(error))
+            start += 1
+
+
+def broken(error: BaseException) -> str:
+    """Name an error by its type, which alone says what kind of damage it is, in one line."""
+    kind = type(error)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return f"{name}: {' '.join(str(error).split()) or 'no more is said'}"
 
 
 def place(record: Record, form: Form, out: Int16[np.ndarray, "12 time"]) -> Row:
@@ -124,16 +151,19 @@ def place(record: Record, form: Form, out: Int16[np.ndarray, "12 time"]) -> Row:
 def quantise(
     signal: Float[np.ndarray, "lead time"], microvolts: float, out: Int16[np.ndarray, "lead time"]
 ) -> int:
-    """Round millivolts to whole counts, NaN to 0; return how many did not fit."""
+    """Round millivolts to whole counts, NaN to `GAP`; return how many did not fit."""
     counts = signal * np.float32(1000 / microvolts)
     np.rint(counts, out=counts)
-    if np.isnan(counts.min()):  # a minimum with NaN is NaN
-        np.nan_to_num(counts, copy=False)
+    missing = np.isnan(counts) if np.isnan(counts.min()) else None  # a minimum with NaN is NaN
+    if missing is not None:
+        counts[missing] = 0
     clipped = 0
     if counts.min() < -TOP or counts.max() > TOP:
         clipped = int((np.abs(counts) > TOP).sum())
         np.clip(counts, -TOP, TOP, out=counts)
     out[...] = counts
+    if missing is not None:
+        out[missing] = GAP
     return clipped
 
 
@@ -154,12 +184,12 @@ def tidy(row: Mapping[str, Any]) -> Row:
         if name in own:
             raise ValueError(f"column {name!r} is one that the store itself writes: give it another name")
     out = {name: plain(value) for name, value in row.items()}
-    age, sex, fold = out.get("age"), out.get("sex"), out.get("fold")
-    if age is not None and not isinstance(age, int | float):
+    age, sex, fold = number(out.get("age")), number(out.get("sex")), number(out.get("fold"))
+    if isinstance(age, str):
         raise ValueError(f"age is a number of years, got {age!r}")
-    if isinstance(sex, int | float) or str(sex).strip().isdigit():
-        raise ValueError(f"sex is told in words (female, male), got {sex!r}: which number is which?")
-    if fold is not None and not (isinstance(fold, int | float) and fold >= 1 and fold == int(fold)):
+    if isinstance(sex, int | float):
+        raise ValueError(f"sex is told in words (female, male), got {out['sex']!r}: which number is which?")
+    if fold is not None and not (isinstance(fold, int | float) and 1 <= fold < 2**31 and fold == int(fold)):
         raise ValueError(f"fold is a whole number from 1 up, got {fold!r}")
     return out | {
         "age": float(age) if age is not None and 0 <= age <= 120 else None,
@@ -168,6 +198,22 @@ def tidy(row: Mapping[str, Any]) -> Row:
         "report": text(out.get("report") or ""),
         "patient_id": None if out.get("patient_id") is None else text(out["patient_id"]),
     }
+
+
+def number(value: Any) -> Any:
+    """Read text as the number it is, a word for nothing as None; leave what is neither.
+
+    >>> number("061,5"), number("NA"), number(">89")
+    (61.5, None, '>89')
+    """
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word in MISSING:
+        return None
+    if not re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", word, re.ASCII):
+        return value
+    return plain(float(word.replace(",", ".")))
 
 
 def plain(value: Any) -> Any:
@@ -179,7 +225,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int):
-        return value
+        return value if value is None or -(2**63) <= value < 2**63 else text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return None if type(value).__name__ in ("NAType", "NaTType") else text(value)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-from einthoven.data.files import checksum, one_line, write_text
+from einthoven.data.files import alone, checksum, one_line, write_text
 
 BASES = {"ptbxl": "https://physionet.org/files/ptb-xl/1.0.3/"}
 SUMS = "SHA256SUMS.txt"
@@ -48,14 +48,15 @@ def download(
     folder = Path(folder)
     with one_line(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with Site(base or BASES[name], pause) as site:
-        listing = site.listing()
-    sums = {path: wanted for path, wanted in parse(listing, site.base) if asked(path, only)}
-    if not sums:
-        raise ValueError(f"{site.base}{SUMS} lists nothing in {', '.join(only)}.")
-    fetched = fetch_all(Fetcher(site, folder), sums, workers, progress or (lambda done, total: None))
-    if not only:
-        write_text(folder / SUMS, listing)  # last: a folder that has it is whole
+    with alone(folder):
+        with Site(base or BASES[name], pause) as site:
+            listing = site.listing()
+        listed = parse(listing, site.base)
+        check_names(only, [path for path, _ in listed], site.base)
+        sums = {path: wanted for path, wanted in listed if asked(path, only)}
+        fetched = fetch_all(Fetcher(site, folder), sums, workers, progress or (lambda done, total: None))
+        if not only:
+            write_text(folder / SUMS, listing)  # last: a folder that has it is whole
     return fetched
 
 
@@ -75,9 +76,22 @@ def parse(listing: str, base: str) -> list[tuple[str, str]]:
     return found
 
 
+def check_names(only: Sequence[str], paths: Sequence[str], base: str) -> None:
+    """Refuse a folder that the list does not have: a slip would fetch little and say that all is well."""
+    for name in only:
+        if not any(within(path, name) for path in paths):
+            known = ", ".join(sorted({path.split("/")[0] for path in paths if "/" in path}))
+            raise ValueError(f"{base}{SUMS} lists nothing in {name}. Its folders: {known or 'none'}.")
+
+
+def within(path: str, folder: str) -> bool:
+    """Is this file in that folder, or deeper?"""
+    return path.startswith(f"{folder.strip('/')}/")
+
+
 def asked(path: str, only: Sequence[str]) -> bool:
     """Is this file in one of the folders asked for, or beside them at the top?"""
-    return not only or "/" not in path or any(path.startswith(f"{name.strip('/')}/") for name in only)
+    return not only or "/" not in path or any(within(path, name) for name in only)
 
 
 def fetch_all(fetcher: "Fetcher", sums: dict[str, str], workers: int, progress: Progress) -> int:

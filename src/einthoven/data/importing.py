@@ -92,14 +92,22 @@ def check_place(store: Path) -> None:
 
 
 def same(store: Store, settings: str, labels: Labels | None) -> Store:
-    """Refuse a finished store that came from something else."""
+    """Refuse a finished store that came from something else.
+
+    A finished store is not read again: what was rejected and has been mended since, or changed at the
+    same size, comes in when the store is deleted and imported anew.
+    """
     other = [
         what
         for what, mine in (("settings", settings), ("labels", labels and labels.hash))
         if store.facts[what] != mine
     ]
     if other:
-        what = "other labels" if other == ["labels"] else "another source or other options"
+        what = (
+            "other labels"
+            if other == ["labels"]
+            else "another source or other options (or files have changed since)"
+        )
         raise ValueError(
             f"{store.path} holds an import of {what} ({store}): name another folder or delete it."
         )
@@ -107,16 +115,25 @@ def same(store: Store, settings: str, labels: Labels | None) -> Store:
 
 
 def fingerprint(source: Source, form: Form) -> str:
-    """Tell imports apart: by the source's class, its options and what it lists; by the form of the store."""
+    """Tell imports apart: by the source's class, options, list and files; by the form of the store."""
     step = max(1, len(source) // 1000)
     told = {
         "part": f"{type(source).__module__}:{type(source).__qualname__}",
         "title": source.title,
         "state": dict(sorted(vars(source).items())),
         "labels": [len(source), *(source.label(index) for index in range(0, len(source), step))],
+        "sizes": sizes(source),
         "form": [FORMAT, form.hertz, form.seconds, form.microvolts, form.chunk, form.shard],
     }
     return hashlib.sha256(json.dumps(told, default=told_by, skipkeys=True).encode()).hexdigest()[:16]
+
+
+def sizes(source: Source) -> list[int]:
+    """Return the bytes of each file of a source that lists them in `files`: paths, or names in its `path`."""
+    state = vars(source)
+    listed = state.get("files", ())
+    paths = (file if isinstance(file, Path) else Path(state["path"], file) for file in listed)
+    return [path.stat().st_size if path.is_file() else -1 for path in paths]
 
 
 def told_by(value: Any) -> Any:
@@ -128,7 +145,11 @@ def told_by(value: Any) -> Any:
             return value.item()
         case np.ndarray():
             shape = [str(value.dtype), *value.shape]  # of a file on disk, the path tells the rest
-            return shape if isinstance(value, np.memmap) else [*shape, zlib.crc32(value.tobytes())]
+            if isinstance(value, np.memmap):
+                return shape
+            if value.dtype.hasobject:
+                return [*shape, *map(str, value.flat)]
+            return [*shape, zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)]
         case set() | frozenset():
             return sorted(map(str, value))
     return type(value).__name__

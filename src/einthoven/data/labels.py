@@ -9,37 +9,31 @@ import numpy as np
 
 from einthoven.data import files
 from einthoven.data.convert import Row, plain, tidy
+from einthoven.data.tables import read_table
 
 
 class Labels:
     """A table of what is known by record id, joined to the records: where it has a value, it wins."""
 
     def __init__(self, path: Path):
-        import pandas  # only where there is a table to read
+        from pandas import Series  # only where there is a table to read
 
         self.path = path
-        try:
-            self.hash = files.checksum(path)[:16]
-            first = pandas.read_csv(path, nrows=0).columns
-            self.key = "record_id" if "record_id" in first else str(first[0])
-            names = dict.fromkeys((self.key, "patient_id", "report"), "string")
-            table = pandas.read_csv(path, dtype=names, dtype_backend="numpy_nullable")
-        except OSError as missing:
-            raise ValueError(f"Cannot read the labels {path}: {missing.strerror}.") from missing
-        except (ValueError, IndexError) as wrong:  # pandas' own complaints are ValueErrors too
-            line = str(wrong).splitlines()[0] if str(wrong) else "it is empty"
-            raise ValueError(f"{path} is not a table of comma-separated text: {line}") from wrong
+        table = read_table(path, key="record_id")
+        self.hash = files.checksum(path)[:16]
+        self.key = "record_id" if "record_id" in table else str(table.columns[0])
+        if len(table.columns) < 2:
+            raise ValueError(
+                f"{path} has one column, {self.key[:60]!r}: a table of labels has an id and what is known "
+                "of it, separated by commas, semicolons or tabs."
+            )
         table = table[table[self.key].notna()].set_index(self.key)
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
             raise ValueError(f"{path}: {self.key} {twice!r} stands in two lines; keep one.")
-        for name in table.columns.difference(["report", "patient_id"]):
-            if table[name].dtype == "string" and table[name].str.contains(";").any():
-                table[name] = (
-                    table[name]
-                    .str.split(r"\s*;\s*", regex=True)
-                    .map(lambda items: sorted({i.strip() for i in items} - {""}), na_action="ignore")
-                )
+        for name in table.columns.difference(["report", "patient_id", "age", "sex", "fold"]):
+            if any(isinstance(cell, str) and ";" in cell for cell in table[name]):
+                table[name] = Series(map(classes, table[name]), table.index, object)
         self.table: Any = table
         self.met = np.zeros(len(table), bool)
         for name, row in zip(table.index, self.rows(table), strict=True):
@@ -77,3 +71,12 @@ class Labels:
                 f"{self.path}: {unknown:,} of {len(self.table):,} lines name no record of this source.",
                 stacklevel=2,
             )
+
+
+def classes(cell: Any) -> list[str] | None:
+    """Split the labels of one record.
+
+    >>> classes("MI; CD;")
+    ['CD', 'MI']
+    """
+    return sorted({item.strip() for item in cell.split(";")} - {""}) if isinstance(cell, str) else None

@@ -1,6 +1,6 @@
 """Any supported ECG file or folder as a source, found by what it looks like."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,9 @@ def source_at(path: Path) -> str:
     )
 
 
-def read_files(paths: list[Path], options: Mapping[str, Any]) -> list[Record]:
-    """Read every ECG of some files, or refuse with the file's name and the reason."""
-    records = []
+def read_files(paths: list[Path], options: Mapping[str, Any]) -> Iterator[Record]:
+    """Yield every ECG of some files, one at a time, or refuse with the file's name and the reason."""
     for path in paths:
         source = make_source(source_at(path), path, options)
         for index in range(len(source)):
-            records.append(source.read(index))  # a reason to refuse names the file
-    return records
+            yield source.read(index)  # a reason to refuse names the file

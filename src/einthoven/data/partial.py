@@ -65,12 +65,19 @@ class Partial:
             pass
 
     def begin(self, settings: str) -> None:
-        """Keep the work of an earlier start with the same settings, and no other."""
+        """Keep the work of an earlier start with the same settings; refuse to throw other work away."""
         note = self.folder / "settings"
-        if not note.exists() or note.read_text(encoding="utf-8") != settings:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if note.exists() and note.read_text(encoding="utf-8") == settings:
+            return
+        if note.exists() and next(self.folder.glob("lines-*.jsonl"), None):
+            raise ValueError(
+                f"{self.folder.parent} holds an unfinished import of other files or settings: "
+                "give that command again, name another folder, or delete it."
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with files.one_line(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            files.write_text(note, settings)
+        files.write_text(note, settings)
 
     def lines(self, number: int) -> Path:
         """Name the lines of a chunk."""

@@ -1,5 +1,7 @@
-"""What sources of bare numbers share: a table of the records, units told or guessed, axes."""
+"""What is said beside the ECGs: tables of the records, the names of leads, units told or guessed, axes."""
 
+import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,38 +9,115 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.convert import plain, tidy
+from einthoven.data.convert import MISSING, plain, tidy
 from einthoven.data.files import checksum
 from einthoven.data.signal import places
 from einthoven.data.wfdb16 import millivolts
 
 PATHS = ("path", "file", "filename")
+IDS = ("record_id", "patient_id")
+KNOWN = (*IDS, "age", "sex", "fold", "report", *PATHS)
 LOOKED_AT = 16  # records that `units = "auto"` looks at
 # Range of an ECG's middle lead in each unit. Between these lies doubt: counts of a converter, mostly.
 SPANS = {"V": (1e-4, 2e-2), "mV": (0.1, 20.0), "uV": (300.0, 2e4)}
 
 
+def read_table(path: Path, key: str = "") -> Any:
+    """Read a table with a line for each record: of text, save for columns of nothing but numbers.
+
+    Columns that we know are found in any case. The text is UTF-8 or, as older programs write it,
+    Windows-1252; the separator is that of the first line. Ids and paths are text, and so is the first
+    column where none is named `key`.
+    """
+    import pandas as pd
+
+    try:
+        content = told(path).lstrip("\r\n")
+        first, _, rest = content.partition("\n")
+        separator = separator_of(first)
+        if first.lower().startswith("sep="):  # what Excel writes for itself
+            content, separator = rest, first[4:5] or ","
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells than the first line names
+            frame = pd.read_csv(
+                io.StringIO(content), sep=separator, dtype=str, keep_default_na=False, index_col=False
+            )
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error.strerror or error}).") from error
+    except (ValueError, pd.errors.ParserWarning) as error:
+        said = " ".join(str(error).split()).removesuffix(".")
+        raise ValueError(f"{path} is not a table of comma-separated text ({said}).") from error
+    stripped = [str(name).strip() for name in frame]
+    frame.columns = pd.Index([name.lower() if name.lower() in KNOWN else name for name in stripped])
+    if twice := list(frame.columns[frame.columns.duplicated()]):
+        raise ValueError(f"{path} has column {twice[0]!r} twice: keep one.")
+    words = {*IDS, *PATHS, "report"}
+    if key and key not in frame:
+        words.add(frame.columns[0])
+    cells = {name: frame[name].fillna("").str.strip() for name in frame}
+    comma = separator != "," and any(
+        cell.str.fullmatch(r"[+-]?\d+,\d+").any() for name, cell in cells.items() if name not in words
+    )
+    return pd.DataFrame(
+        {name: filled(cell) if name in words else typed(cell, comma) for name, cell in cells.items()}
+    )
+
+
+def told(path: Path) -> str:
+    """Return the text of a file."""
+    raw = path.read_bytes()
+    if b"\0" in raw:
+        raise ValueError("it holds binary data; save it as CSV (UTF-8)")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def separator_of(line: str, *, decimals: bool = False) -> str:
+    """Return what separates the cells of a line; with `decimals`, a comma only where nothing else does.
+
+    >>> separator_of("I;II"), separator_of("0,5;0,25;0,125", decimals=True), separator_of("a,b")
+    (';', ';', ',')
+    """
+    bare = "".join(line.split('"')[::2])  # not what stands in quotes
+    other = decimals and (";" in bare or "\t" in bare)
+    return max(";\t" if other else ";\t,", key=bare.count)
+
+
+def filled(cells: Any) -> Any:
+    """Make nothing of empty cells."""
+    return cells.mask(cells == "")
+
+
+def typed(cells: Any, comma: bool) -> Any:
+    """Turn a column of text into numbers or yes and no if all of it is; codes such as 007 stay text."""
+    import pandas as pd
+
+    low = cells.str.lower()
+    words = low[~low.isin(MISSING)]
+    if words.empty:
+        return filled(cells)
+    if words.isin(("true", "false")).all():
+        return low.map({"true": True, "false": False}).astype("boolean")
+    code = words.str.fullmatch(r"[+-]?(?:0\d.*|\d{16,})")
+    if comma:  # then a point may be one of thousands
+        code |= words.str.contains(".", regex=False)
+        words = words.str.replace(",", ".")
+    numbers = pd.to_numeric(words, errors="coerce")
+    if code.any() or numbers.isna().any():
+        return filled(cells)
+    whole = words.str.fullmatch(r"[+-]?\d+").all()
+    return numbers.astype("Int64" if whole else "Float64").reindex(cells.index)
+
+
 class Table:
-    """A CSV file with a line for each record: who it is of and what else is known."""
+    """A table with a line for each record: who it is of and what else is known."""
 
     def __init__(self, path: Path):
-        import pandas as pd
-
         self.path = path
-        try:
-            names = pd.read_csv(path, nrows=0).columns
-            text = {
-                name: str for name in names if name.strip().lower() in ("record_id", "patient_id", *PATHS)
-            }
-            self.frame = pd.read_csv(path, dtype=text)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{path}: cannot be read as a table ({' '.join(str(error).split())})."
-            ) from error
-        known = ("record_id", "patient_id", "age", "sex", "fold", "report", *PATHS)
-        lower = {name: name.strip().lower() for name in names}
+        self.frame = read_table(path)
         self.stamp = checksum(path)
-        self.frame = self.frame.rename(columns={name: low for name, low in lower.items() if low in known})
 
     @classmethod
     def beside(cls, folder: Path, name: str) -> "Table":
@@ -52,7 +131,7 @@ class Table:
         """Return the first of these columns that is there, as text."""
         for name in names:
             if name in self.frame:
-                return tuple(self.frame[name].fillna("").astype(str))
+                return tuple(self.frame[name].fillna(""))
         raise ValueError(
             f"{self.path} has no column {' or '.join(names)}; found: {', '.join(map(str, self.frame))}."
         )
@@ -66,6 +145,16 @@ class Table:
         except ValueError as error:
             raise ValueError(f"{self.path}, line {index + 2}: {error}.") from error
         return record_id or "", row.pop("patient_id") or "", row
+
+
+def lead_list(leads: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of leads, which a command line gives as `I,II`.
+
+    >>> lead_list("I, II"), lead_list(("V1",))
+    (('I', 'II'), ('V1',))
+    """
+    names = leads.split(",") if isinstance(leads, str) else leads
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def unit_factor(units: str | float) -> float:

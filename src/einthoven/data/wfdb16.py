@@ -117,10 +117,14 @@ def parse_header(path: Path, lines: Sequence[str], comments: Sequence[str]) -> H
 def parse_lead(line: str) -> Lead:
     """Read one signal line: file, format, gain, resolution, ADC zero, first value, checksum, block, name."""
     words = line.split(None, 8)
+    if words[0] == ".." or "/" in words[0] or "\\" in words[0]:
+        raise ValueError(f"its signal file {words[0]!r} is not a name in its own folder")
     format_, plain, offset = parse_format(words[1])
     gain, baseline, units = parse_gain(words[2]) if len(words) > 2 else (GAIN, None, "mV")
     if baseline is None:
         baseline = int(words[4]) if len(words) > 4 else 0
+    if abs(baseline) >= 2**31:
+        raise ValueError(f"baseline {baseline:.3g}" if abs(baseline) < 10**300 else "an endless baseline")
     checksum = int(words[6]) if len(words) > 6 else None
     name = words[8].strip() if len(words) > 8 else ""
     return Lead(words[0], format_, plain, offset, gain, baseline, units, checksum, name)
@@ -190,15 +194,18 @@ def read_samples(header: Header) -> Int16[np.ndarray, "time lead"]:
     """Read the stored samples of a plain record, or say what is wrong with the file."""
     first, count = header.leads[0], len(header.leads)
     path = header.path.parent / first.file
-    wanted = -1 if header.samples is None else header.samples * count
     try:
-        stored = np.fromfile(path, "<i2", wanted, offset=first.offset)
+        size = path.stat().st_size  # whatever the header says, no more is asked for than is there
+        offset = min(first.offset, size)
+        held = (size - offset) // 2
+        wanted = held if header.samples is None else header.samples * count
+        stored = np.fromfile(path, "<i2", min(wanted, held), offset=offset)
     except OSError as error:
         raise ValueError(f"{path}: cannot read the signals ({error.strerror or error}).") from error
     refuse_text(path, stored[:128].tobytes())
     if stored.size < wanted:
-        held = f"{stored.size // count:,} of the {header.samples:,}"
-        raise ValueError(f"{path}: cut short, it holds {held} samples that its header names.")
+        said = f"{stored.size // count:,} of the {header.samples:,}"
+        raise ValueError(f"{path}: cut short, it holds {said} samples that its header names.")
     return stored[: stored.size // count * count].reshape(-1, count)
 
 

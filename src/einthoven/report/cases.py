@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from einthoven.ecg import LEADS
@@ -26,13 +27,15 @@ def cases(run: Run) -> list[dict[str, Any]]:
 
 def case(run: Run, number: int, example: Mapping[str, Any]) -> dict[str, Any]:
     """Draw one ECG and tell what the network said of it."""
-    signal = run.examples[number][:, int(example.get("start") or 0) : example.get("stop")]
+    signal = run.examples[number][:, int(example.get("start") or 0) : example.get("stop")].copy()
     who = person(example)
     title = f"Record {example['record_id']}" + (f" · {who}" if who else "")
     leads = tuple(example.get("leads") or run.store.get("leads") or LEADS)
     stamp = "MADE-UP ECG" if run.store.get("synthetic") else ""
     picture = ""
     if len(leads) == len(signal):
+        absent = str(example.get("absent") or "").split()
+        signal[[lead in absent for lead in leads]] = np.nan  # stored as 0, but never recorded
         hertz = float(example["hertz"])
         picture = draw.ecg_svg(signal, hertz, title=title, stamp=stamp, note=band(run), leads=leads)
     sentence = said_of_number(run, example) if run.regression else said_of_label(run, example)
@@ -53,18 +56,32 @@ def band(run: Run) -> str:
 
 
 def said_of_label(run: Run, example: Mapping[str, Any]) -> str:
-    """Tell a hit from a miss and from a false alarm."""
+    """Tell a hit from a miss and from a false alarm: by the threshold, not by why it was chosen."""
     label = str(example.get("label", ""))
-    score = words.fixed(float(example.get("score", {}).get(label, math.nan)), 2)
+    score = float(example.get("score", {}).get(label, math.nan))
     true = [str(name) for name in example.get("truth", [])]
     bar = run.threshold(label)
-    against = f" (threshold {words.fixed(bar, 2)})" if math.isfinite(bar) else ""
+    exclusive = run.results["task"]["kind"] == "multiclass"
+    against = f" (threshold {words.fixed(bar, 2)})" if math.isfinite(bar) and not exclusive else ""
     carried = f"The record is labelled {', '.join(true)}." if true else "The record has none of the labels."
-    if "hit" in str(example["why"]):
-        told = f"Rightly sure of {label}" if label in true else f"Rightly sure that there is no {label}"
-    else:
-        told = f"Missed {label}" if label in true else f"False alarm for {label}"
-    return f"{told}: scored {score}{against}. {carried}"
+    sure = "hit" in str(example["why"])
+    told = {
+        (True, True): "Rightly sure of" if sure else "Rightly called",
+        (True, False): "Missed",
+        (False, True): "False alarm for",
+        (False, False): "Rightly sure that there is no" if sure else "Rightly not called",
+    }[label in true, called(run, example, label)]
+    told += f" {label}"
+    return f"{told}: scored {words.fixed(score, 2)}{against}. {carried}"
+
+
+def called(run: Run, example: Mapping[str, Any], label: str) -> bool:
+    """Does the network call the label? Of classes that exclude each other, it calls the highest."""
+    table = {name: float(score) for name, score in example.get("score", {}).items()}
+    if run.results["task"]["kind"] == "multiclass":
+        return bool(table) and max(table, key=lambda name: table[name]) == label
+    bar = run.threshold(label)
+    return table.get(label, math.nan) >= (bar if math.isfinite(bar) else 0.5)
 
 
 def said_of_number(run: Run, example: Mapping[str, Any]) -> str:

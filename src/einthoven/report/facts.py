@@ -4,7 +4,7 @@ import numpy as np
 
 from einthoven.ecg import LEADS
 from einthoven.report.folder import Run
-from einthoven.report.words import duration, fixed, many
+from einthoven.report.words import duration, fixed, many, whose
 
 KINDS = {
     "labels": "labels that may occur together",
@@ -23,11 +23,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Outcome", f"{task['name']}: {KINDS.get(task['kind'], task['kind'])}"),
         ("Predictors", f"the ECG only: {predictors(run)}"),
         ("Left out", left_out(run)),
-        (
-            "Splits",
-            f"by {run.results.get('split', 'patient')}, no patient in two; the test set chose nothing",
-        ),
-        ("Intervals", "95 %, percentiles of a bootstrap that resamples patients, not ECGs"),
+        ("Splits", splits(run)),
+        ("Intervals", intervals(run)),
         ("External validation", "none in this run: how it does elsewhere is unknown"),
         ("Seed", str(run.environment.get("seed", "–"))),
         ("Device", str(run.environment.get("device", "–"))),
@@ -38,9 +35,26 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def participants(run: Run) -> str:
     """Count each split."""
-    return "; ".join(
-        f"{many(count['records'], 'ECG')} of {many(count['patients'], 'patient')} ({split})"
-        for split, count in run.results["counts"].items()
+    return "; ".join(f"{whose(run, count)} ({split})" for split, count in run.results["counts"].items())
+
+
+def splits(run: Run) -> str:
+    """Say what was kept apart."""
+    if run.patients_named:
+        return f"by {run.results.get('split', 'patient')}, no patient in two; the test set chose nothing"
+    return (
+        f"by {run.results.get('split', 'ECG')}; whose an ECG is, is unknown, so one person may be in two; "
+        "the test set chose nothing"
+    )
+
+
+def intervals(run: Run) -> str:
+    """Say what was resampled."""
+    if run.patients_named:
+        return "95 %, percentiles of a bootstrap that resamples patients, not ECGs"
+    return (
+        "95 %, percentiles of a bootstrap that resamples ECGs, each as a patient of its own: patients are "
+        "unknown, and if some have several ECGs, the intervals are too narrow"
     )
 
 

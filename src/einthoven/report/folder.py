@@ -75,6 +75,11 @@ class Run:
         return dict(self.environment.get("store", {}))
 
     @property
+    def patients_named(self) -> bool:
+        """Did the data say whose each ECG is? If not, each counts as a patient of its own."""
+        return bool(self.store.get("patients_named", True))
+
+    @property
     def seconds(self) -> dict[str, float]:
         """How long each stage took, as far as the run says."""
         noted = [told.get("seconds") for told in (self.environment, self.results)]

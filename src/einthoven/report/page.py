@@ -47,6 +47,7 @@ def context(run: Run) -> dict[str, Any]:
         "title": f"{run.results['task']['name']} on {run.store.get('title', run.path.name)}",
         "name": run.path.name,
         "regression": run.regression,
+        "patients_named": run.patients_named,
         "synthetic": bool(run.store.get("synthetic")),
         "subset": words.subset(run),
         "headline": words.headline(run),

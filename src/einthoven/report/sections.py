@@ -78,10 +78,8 @@ def data(run: Run) -> dict[str, Any]:
     """Prepare the counts of each split."""
     splits = [split for split in ("train", "validation", "test") if split in run.results["counts"]]
     counts = [run.results["counts"][split] for split in splits]
-    lines = [
-        (noun, [(f"{c[key]:,}", "") for c in counts])
-        for noun, key in (("ECGs", "records"), ("Patients", "patients"))
-    ]
+    nouns = {"ECGs": "records"} | ({"Patients": "patients"} if run.patients_named else {})
+    lines = [(noun, [(f"{c[key]:,}", "") for c in counts]) for noun, key in nouns.items()]
     for label in run.labels if not run.regression else []:
         positives = [int(c.get("positives", {}).get(label, 0)) for c in counts]
         shares = [f"{100 * p / max(1, c['records']):.1f} %" for p, c in zip(positives, counts, strict=True)]

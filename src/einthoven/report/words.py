@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from einthoven.report.folder import NOTHING, Figure, Run, figure
 
+FEWEST = 10  # patients in a test set that can be judged
 WHOLE = {"ptbxl": ("PTB-XL", 21_799)}  # published sets and their records, by the store's source
 
 
@@ -73,6 +74,12 @@ def network(run: Run) -> str:
     return " + ".join(str(model[key]) for key in ("backbone", "head") if model.get(key)) or "network"
 
 
+def whose(run: Run, count: Mapping[str, Any]) -> str:
+    """Count the ECGs of a split, and its patients where they are known."""
+    ecgs = many(count["records"], "ECG")
+    return f"{ecgs} of {many(count['patients'], 'patient')}" if run.patients_named else ecgs
+
+
 def headline(run: Run) -> str:
     """Say in one sentence what was trained on what."""
     train, test = (run.results["counts"][split] for split in ("train", "test"))
@@ -84,10 +91,14 @@ def headline(run: Run) -> str:
         else f"{many(len(run.labels), 'label')} ({', '.join(run.labels) if few else task['name']})"
     )
     size = f" ({weights:,} weights)" if weights else ""
+    end = (
+        "it had never seen."
+        if run.patients_named
+        else "it had never seen. The patients are unknown: each ECG counts as its own."
+    )
     return (
-        f"{network(run)}{size} learned {goal} from {many(train['records'], 'ECG')} of "
-        f"{many(train['patients'], 'patient')} of {run.store.get('title', 'an unnamed store')}, and was "
-        f"tested on {many(test['records'], 'ECG')} of {many(test['patients'], 'patient')} it had never seen."
+        f"{network(run)}{size} learned {goal} from {whose(run, train)} of "
+        f"{run.store.get('title', 'an unnamed store')}, and was tested on {whose(run, test)} {end}"
     )
 
 
@@ -122,7 +133,7 @@ def rows(run: Run) -> list[Row]:
 class Verdict(NamedTuple):
     """What the headline's table says, in a word and in a sentence."""
 
-    kind: str  # above, noise, below, alone
+    kind: str  # above, noise, below, alone (no row), few (patients)
     sentence: str
 
 
@@ -131,8 +142,13 @@ def verdict(run: Run) -> Verdict:
 
     A row that carries a paired `gain` (network minus row, in the run's main figure) is judged by it.
     Otherwise the two intervals are taken as independent, which is cautious: both were
-    measured on the same ECGs.
+    measured on the same ECGs. A handful of patients says nothing, whatever the intervals say.
     """
+    patients = run.results["counts"]["test"]["patients"]
+    if patients < FEWEST:
+        noun = "patient" if run.patients_named else "ECG"
+        held = f"The test set holds {many(patients, noun)}, fewer than {FEWEST}"
+        return Verdict("few", f"{held}: too few to tell the network from any other row.")
     honest = [row for row in rows(run) if not row.own and row.figure.known]
     own = run.overall(run.main)
     if not own.known or not honest:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from einthoven.data.convert import BROKEN, broken
 from einthoven.data.signal import places
-from einthoven.data.tables import PATHS, Table, guess, spread, unit_factor
+from einthoven.data.tables import PATHS, Table, guess, lead_list, separator_of, spread, unit_factor
 from einthoven.data.wfdb16 import decoded, millivolts
 from einthoven.ecg import Record, Source, lead_name
 
@@ -18,6 +19,7 @@ __all__ = ["CSV"]
 
 TIMES = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "milliseconds": "ms", "ms": "ms"}
 SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+ALONE = "\x1f"  # what separates the cells of a file of one column: no character that stands in one
 RATES = (20.0, 50_000.0)  # Hz between which a column of times is believed
 
 
@@ -38,16 +40,16 @@ class CSV(Source):
         *,
         hertz: float | None = None,
         units: str | float = "auto",
-        leads: tuple[str, ...] = (),
+        leads: tuple[str, ...] | str = (),
         table: str = "",
     ):
         path = Path(path)
-        self.hertz, self.leads = hertz, leads
+        self.hertz, self.leads = hertz, lead_list(leads)
         self.path = path if path.is_dir() else path.parent
         self.table = Table.beside(self.path, table) if table else None
         self.stamp = self.table.stamp if self.table else ""  # an import tells tables apart by it
         if self.table:
-            self.files = self.table.column(PATHS)
+            self.files = tuple(name.replace("\\", "/") for name in self.table.column(PATHS))
         elif path.is_dir():
             found = [file for file in path.rglob("*") if file.suffix.lower() in (".csv", ".tsv")]
             self.files = tuple(sorted(file.relative_to(path).as_posix() for file in found))
@@ -89,6 +91,8 @@ class CSV(Source):
             raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}.") from error
+        except BROKEN as error:
+            raise ValueError(f"{path}: cannot be read ({broken(error)}).") from error
 
     def read(self, index: int) -> Record:
         """Read one record; without a table its id is its path, and it is its own patient."""
@@ -118,7 +122,9 @@ def read_sheet(path: Path, leads: tuple[str, ...], hertz: float | None) -> Sheet
     lines = first_lines(path)
     if "\0" in lines[0]:
         raise ValueError("holds binary data, not a table of text")
-    separator = max(",;\t", key=lines[0].count)
+    told = lines[0].lower().startswith("sep=")  # what Excel writes for itself
+    separator = lines[0][4:5] or "," if told else separator_of(lines[0], decimals=True)
+    lines = lines[told:] or [""]
     first = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=separator), [])]
     headed = any(lead_name(split_unit(cell)[0]) for cell in first)
     if not headed and not leads:
@@ -132,8 +138,9 @@ def read_sheet(path: Path, leads: tuple[str, ...], hertz: float | None) -> Sheet
         raise ValueError("gives its leads in different units")
     clock = next((place for place, name in enumerate(names) if name.lower() in TIMES), None)
     wanted = list(found.values()) if clock is None else [*found.values(), clock]
+    separator = separator if len(first) > 1 else ALONE
     decimal = "," if separator != "," and any("," in line for line in lines[headed:]) else "."
-    values = read_numbers(path, wanted, first, sep=separator, decimal=decimal, skiprows=int(headed))
+    values = read_numbers(path, wanted, first, sep=separator, decimal=decimal, skiprows=told + headed)
     if clock is not None:
         unit = (units[clock] or TIMES[names[clock].lower()]).lower()
         if unit not in SECONDS:
@@ -175,7 +182,11 @@ def read_numbers(
     """Read columns as numbers, an empty cell as NaN; `names` are for what is said of a bad cell."""
     import pandas as pd
 
+    # In a file of one column an empty line is a lost sample: without it, all that follow would shift.
+    if len(names) == 1:
+        how |= {"skip_blank_lines": False, "names": [0], "index_col": False}
     table = pd.read_csv(path, header=None, usecols=wanted, encoding_errors="replace", **how)
+    table = table[: int(table.notna().any(axis=1).to_numpy().nonzero()[0].max(initial=-1)) + 1]
     columns = []
     for place in wanted:
         numbers = pd.to_numeric(table[place], errors="coerce").to_numpy(float)

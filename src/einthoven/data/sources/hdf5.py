@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from einthoven.data.convert import BROKEN, broken
 from einthoven.data.files import checksum
-from einthoven.data.tables import guess, named, spread, time_first, unit_factor
+from einthoven.data.tables import guess, lead_list, named, spread, time_first, unit_factor
 from einthoven.ecg import LEADS, Record, Source
 
 __all__ = ["HDF5"]
@@ -45,7 +46,7 @@ class HDF5(Source):
         signals: str = "tracings",
         ids: str = "",
         hertz: float | None = None,
-        leads: tuple[str, ...] = LEADS,
+        leads: tuple[str, ...] | str = LEADS,
         units: str | float = "auto",
     ):
         path = Path(path)
@@ -55,7 +56,7 @@ class HDF5(Source):
             raise ValueError("hertz is the rate of the files and has to be said, except for CODE-15.")
         self.hertz = CODE_HERTZ if hertz is None else float(hertz)
         self.signals, self.ids = signals, ids or ("exam_id" if self.code else "")
-        self.leads = named(leads)
+        self.leads = named(lead_list(leads))
         found = (
             [file for file in path.rglob("*") if file.suffix in (".hdf5", ".h5")] if path.is_dir() else [path]
         )
@@ -132,6 +133,7 @@ class Exams:
         self.patient = frame["patient_id"].to_numpy(np.int64)
         self.age = frame["age"].to_numpy(np.float32)
         self.flags = frame[["is_male", *CODE]].eq(True).to_numpy(bool)  # a byte each: workers get a copy
+        self.unsaid = frame["is_male"].isna().to_numpy(bool)
         self.normal = frame["normal_ecg"].eq(True).to_numpy(bool) if "normal_ecg" in frame else None
 
     def line(self, exam: int) -> tuple[str, dict[str, Any]]:
@@ -142,7 +144,7 @@ class Exams:
         male, *said = self.flags[at].tolist()
         row: dict[str, Any] = {
             "age": float(self.age[at]),
-            "sex": "male" if male else "female",
+            "sex": None if self.unsaid[at] else "male" if male else "female",
             "statements": sorted(name for name, there in zip(CODE, said, strict=True) if there),
         }
         if self.normal is not None:
@@ -167,12 +169,18 @@ def record_names(path: Path, signals: str, ids: str) -> Any:
         count = len(numbers(file, signals))
         if not ids:
             return range(count)
-        values = np.asarray(numbers(file, ids)[:])
+        try:
+            values = np.asarray(numbers(file, ids)[:]).ravel()  # some store a column, (record, 1)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{path}: {ids} cannot be read ({error}).") from error
     if len(values) != count:
         raise ValueError(f"{path}: {ids} has {len(values):,} entries for {count:,} records of {signals}.")
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
-    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist())
+    return tuple(
+        (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip("\0 ")
+        for value in values.tolist()
+    )
 
 
 def opened(path: Path) -> Any:
@@ -216,5 +224,7 @@ def read_block(path: Path, name: str, block: int | None) -> Numbers:
     where = slice(None) if block is None else slice(block * BLOCK, (block + 1) * BLOCK)
     try:
         return np.asarray(values[where])
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: {name} cannot be read ({error}).") from error
+    except BROKEN as error:
+        raise ValueError(f"{path}: {name} cannot be read ({broken(error)}).") from error

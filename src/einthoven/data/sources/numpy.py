@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from einthoven.data.tables import Table, guess, named, spread, time_first, unit_factor
+from einthoven.data.convert import BROKEN, broken
+from einthoven.data.tables import Table, guess, lead_list, named, spread, time_first, unit_factor
 from einthoven.ecg import LEADS, Record, Source
 
 __all__ = ["NumPy"]
@@ -37,7 +38,7 @@ class NumPy(Source):
         path: Path,
         *,
         hertz: float,
-        leads: tuple[str, ...] = LEADS,
+        leads: tuple[str, ...] | str = LEADS,
         units: str | float = "auto",
         array: str = "",
         table: str = "",
@@ -45,7 +46,7 @@ class NumPy(Source):
         path = Path(path)
         if hertz <= 0:
             raise ValueError(f"hertz is the rate of the files, above 0; got {hertz:g}.")
-        self.hertz, self.array = float(hertz), array
+        self.hertz, self.array, leads = float(hertz), array, lead_list(leads)
         self.leads = named(leads)
         self.path = path if path.is_dir() else path.parent
         self.files = tuple(sorted(path.rglob("*.npy"))) if path.is_dir() else (path,)
@@ -103,6 +104,8 @@ def mapped(path: Path, array: str) -> Numbers:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable NumPy array ({error}).") from error
+    except BROKEN as error:
+        raise ValueError(f"{path}: not a readable NumPy array ({broken(error)}).") from error
     if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "fiu":
         raise ValueError(f"{path}: holds no array of numbers.")
     return loaded

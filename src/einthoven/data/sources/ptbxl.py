@@ -104,7 +104,7 @@ class PTBXL(Source):
 def read_lines(path: Path, needed: Sequence[str], extra: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read these columns of a table, as text."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             table = csv.DictReader(file)
             columns = table.fieldnames or []
             if absent := [repr(name) for name in needed if name not in columns]:
@@ -133,7 +133,7 @@ def row_of(line: Mapping[str, str]) -> dict[str, Any]:
         "site": whole(line.get("site", "")),
         "device": line.get("device", "").strip(),
         "heart_axis": line.get("heart_axis", ""),
-        "validated": line.get("validated_by_human") == "True",
+        "validated": line.get("validated_by_human", "").strip().lower() == "true",
     }
 
 

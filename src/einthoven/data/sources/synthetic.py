@@ -27,6 +27,7 @@ class Synthetic(Source):
     """
 
     synthetic = True
+    rates = True
     title = "einthoven synthetic cohort (made-up ECGs)"
 
     def __init__(
@@ -41,7 +42,10 @@ class Synthetic(Source):
         if records < 1:
             raise ValueError(f"The synthetic cohort needs records of 1 and up, got {records}.")
         if not 50 <= hertz <= 2000:
-            raise ValueError(f"The synthetic cohort samples at 50 to 2000 Hz, got hertz = {hertz:g}.")
+            raise ValueError(
+                f"The synthetic cohort samples at 50 to 2000 Hz, got hertz = {hertz:g}; an import to another "
+                "rate resamples what --set hertz=100 makes."
+            )
         if not 2 <= seconds <= 3600:
             raise ValueError(f"Synthetic ECGs last 2 to 3600 s, got seconds = {seconds:g}.")
         self.records, self.hertz, self.seconds, self.seed = records, hertz, seconds, seed

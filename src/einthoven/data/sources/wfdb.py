@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from einthoven.data.convert import BROKEN, SEXES, broken
 from einthoven.data.wfdb16 import Header, factor, located, read_header, read_plain, refuse_text
 from einthoven.ecg import Record, Source
 
@@ -21,6 +22,7 @@ __all__ = ["WFDB"]
 STATEMENTS = ("dx", "diagnosis", "diagnoses")
 PATIENT = ("patient", "patient_id", "subject", "subject_id")
 KNOWN = ("age", "sex", "gender", *STATEMENTS, *PATIENT)
+UNPACKED = 500  # formats below hold at least a byte a sample, those above are compressed
 NOTHING = ("", "none", "(none)", "unknown", "nan")
 
 Signals = tuple[Float[np.ndarray, "lead time"], tuple[str, ...], float]
@@ -101,9 +103,12 @@ def records_in(root: Path, folder: PurePosixPath) -> Iterator[str]:
 def read_any(header: Header) -> Signals:
     """Read the ECG leads of a record in any format, by the `wfdb` package."""
     found = located(header)
-    for file in {header.leads[place].file for place in found.values()}:
+    for file, format_ in {(header.leads[place].file, header.leads[place].format) for place in found.values()}:
         path = header.path.parent / file
+        least = 0 if header.samples is None else header.samples * (format_ < UNPACKED)
         try:
+            if path.stat().st_size < least:
+                raise ValueError(f"{path}: cut short, its header names {least:,} samples.")
             with path.open("rb") as opened:
                 refuse_text(path, opened.read(256))
         except OSError as error:
@@ -115,6 +120,8 @@ def read_any(header: Header) -> Signals:
     except (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{header.path}: wfdb cannot read its signals ({reason}).") from error
+    except BROKEN as error:
+        raise ValueError(f"{header.path}: wfdb cannot read its signals ({broken(error)}).") from error
     rates = {frame * record.fs for frame in record.samps_per_frame}
     if len(rates) > 1:
         listed = ", ".join(f"{rate:g}" for rate in sorted(rates))
@@ -169,11 +176,11 @@ def keyed(line: str) -> Iterator[tuple[str, str]]:
 
 
 def years(text: str) -> float:
-    """Read an age; NaN where there is none."""
-    match = re.match(r"\d+(\.\d+)?", text)
-    return float(match[0]) if match else math.nan
+    """Read an age in years; NaN where there is none, or one in months or days."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:y|yrs?|years?|years old|j|jahre?)?\.?", text.strip().lower())
+    return float(match[1]) if match else math.nan
 
 
 def sex(text: str) -> str | None:
-    """Read `F`, `Female`, `m` ...; None where it is not said."""
-    return {"f": "female", "m": "male"}.get(text[:1].lower())
+    """Read `F`, `Female`, `m`, `weiblich` ...; None where it is not said."""
+    return SEXES.get(text.strip(" .").lower())
