@@ -10,7 +10,7 @@ einthoven=.venv/bin/einthoven
 if [ -z "$data" ]; then
     store=stores/synthetic run=runs/demo-synthetic
     echo "Data: synthetic ECGs, made on the spot. For real ones: make demo DATA=/path/to/ptb-xl"
-    $einthoven import synthetic - "$store" --hertz 100 --workers 2
+    $einthoven import synthetic - "$store" --hertz 100 --workers 2 --set records=4000
 else
     # Two folders of one name are two data sets: the path tells them apart.
     name=$(basename "$data" | tr -cs 'A-Za-z0-9._\n' '-')-$(printf %s "$data" | cksum | cut -d ' ' -f 1)
