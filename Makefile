@@ -1,6 +1,6 @@
 # make demo [DATA=folder]   train a classifier and write its report       make test    the quick suite
 # make check                formatting, lint, types, floors, docs         make docs    renew the generated pages
-# make format               tidy the code                                 make bench   measure speed
+# make format               tidy the code                                 make bench DATA=folder   measure speed
 # Python 3.11 or newer, git and make are all that is needed: each target first makes .venv.
 
 PYTHON ?= python3
@@ -41,7 +41,9 @@ format: $(READY)
 	@$(BIN)/python -m ruff check --fix --quiet . ; $(BIN)/python -m ruff format --quiet .
 
 bench: $(READY)
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@[ -n "$(DATA)" ] || { echo "Say which ECGs: make bench DATA=/path/to/ptb-xl" >&2; exit 2; }
+	@for name in import store train; do $(BIN)/python benchmarks/bench_$$name.py "$(DATA)" || exit 1; done
+	@for name in bootstrap synthetic; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 
 # Stores and runs took hours: they stay.
 clean:

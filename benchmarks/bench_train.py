@@ -1,27 +1,31 @@
 """Training speed: our modules in fp32 and bf16 against the same network in plain 1-d torch layers.
 
-python benchmarks/bench_train.py [STORE]     batch 128 of 12 x 250, 71 labels, two threads, interleaved; with
-a store, also the share of time in which training waits for data. One line per figure; compare ratios only.
+python benchmarks/bench_train.py [DATA]     batch 128 of 12 x 250, 71 labels, two threads, interleaved; with
+DATA (a store, or a folder in PTB-XL's layout), also the share of time in which training waits for data.
+One line per figure; compare ratios only.
 """
 
+import csv
 import os
 import statistics
 import sys
 import time
 from itertools import repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does
 
 import torch
 from torch import Tensor, nn
 
-from einthoven import parts
+from einthoven import parts, python, recipe
 from einthoven.ecg import Signal
 from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule, fit
 from einthoven.memory import keep_freed_memory
 from einthoven.methods.direct import Direct
+from einthoven.run import train
 from einthoven.types import Batch
 
 BATCH, LABELS, ROUNDS, STEPS = 128, 71, 5, 3
@@ -86,25 +90,20 @@ def our_steps(name: str, precision: str):
     yield from fit(method, Learner(method, Schedule(steps=10**6, precision=precision)), repeat(batch()))
 
 
-def waiting(store: Path) -> None:
-    """Train for one epoch of a store, and tell the share of time that was spent waiting for data."""
-    import csv
-    from tempfile import TemporaryDirectory
-
-    from einthoven import recipe
-    from einthoven.run import train
-
+def waiting(data: Path) -> None:
+    """Train for two epochs, and tell the share of time that was spent waiting for data in the second."""
     made = recipe.load(Path(__file__).parent.parent / "recipes/ptbxl/superdiag.toml")
-    for precision in ("fp32", "bf16"):
-        made["train"] |= {"epochs": 2, "precision": precision}
-        made["evaluate"] = {"resamples": 1, "rows": []}
-        with TemporaryDirectory() as folder:
-            run = train(made, store, Path(folder) / "run")
+    with TemporaryDirectory() as folder:
+        home, store = Path(folder), data
+        if not (data / "store.json").exists():
+            store = python.import_("ptbxl", data, home / "store", workers=2).path
+        for precision in ("fp32", "bf16"):
+            made["train"] |= {"epochs": 2, "precision": precision}
+            made["evaluate"] = {"resamples": 1, "rows": []}
+            run = train(made, store, home / precision)
             line = list(csv.DictReader((run / "log.csv").open()))[-1]
-        told = (
-            f"{float(line['records_per_second']):.0f} records/s, {100 * float(line['waiting']):.2f} % waiting"
-        )
-        print(f"xresnet1d101 on {store} in {precision}: {told}", flush=True)
+            told = f"{float(line['records_per_second']):.0f} records/s, {100 * float(line['waiting']):.2f} %"
+            print(f"xresnet1d101 on {data} in {precision}: {told} waiting", flush=True)
 
 
 def main() -> None:

@@ -57,12 +57,9 @@ class Rows:
         known = ~np.isnan(truth)
         level = np.where(known, truth, 0).sum(0) / np.maximum(known.sum(0), 1)
         score = np.tile(level, (len(self.folds.test.truth), 1))
-        what = (
-            "the training mean for everybody"
-            if self.kind == "regression"
-            else "the training share for everybody"
-        )
-        return self.row("prevalence", what, score, start)
+        if self.kind == "regression":
+            return self.row("mean", "the training mean for everybody", score, start)
+        return self.row("prevalence", "the training share for everybody", score, start)
 
     def age_sex(self) -> Row:
         """Answer from age and sex alone, by logistic regression or ridge."""
