@@ -127,7 +127,8 @@ def store_told(store: Store) -> str:
     if not patients_named(records):
         lines.append("  patients unknown: each ECG counts as its own (name them with --labels)")
     if rejected := len(store.rejected):
-        lines.append(f"  rejected: {rejected:,}; the reasons are in {store.path / 'rejected.parquet'}")
+        reasons = store.path / "rejected.parquet"
+        lines.append(f"  rejected: {rejected:,}, for the reasons in {reasons}; to read mended files, delete the store")
     return "\n".join(lines)
 
 

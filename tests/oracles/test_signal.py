@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from einthoven.data.quality import flags
+from einthoven.data.quality import flags, railed
 from einthoven.data.signal import arrange, prepare, prepare_many, resample, resampled_length
 from einthoven.ecg import LEADS, Record, Signal, lead_name
 
@@ -271,3 +271,18 @@ def test_an_inverted_lead_or_a_difference_is_none_of_the_twelve(name: str) -> No
 )
 def test_usual_spellings_are_the_lead(name: str, lead: str) -> None:
     assert lead_name(name) == lead
+
+
+def test_an_amplifier_at_its_limit_is_seen_and_a_sharp_peak_is_not() -> None:
+    time = np.arange(1000) / 100
+    ecg = (2 * np.exp(-(((time % 1) - 0.5) ** 2) / 2e-3)).astype(np.float32)[None].repeat(12, 0)
+    assert railed(ecg, 100.0) == 0
+    limited = np.minimum(ecg, 1.5)
+    slow = sum(int(x == np.float32(1.5)) for x in limited[0])
+    assert slow >= 30 and railed(limited[:1], 100.0) == slow
+    assert railed(np.minimum(ecg, 0.5), 100.0) == 0  # within 1 mV: a broad wave, perhaps
+    drift = (3 * np.sin(np.arange(1000) / 600)).astype(np.float32).round(3)[None]
+    assert (drift == drift.max()).sum() > 3 and railed(drift, 100.0) == 0
+    below = np.maximum(-ecg, -1.5)
+    below[0, 40] = np.nan
+    assert railed(below[:1], 100.0) == slow

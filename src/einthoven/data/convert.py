@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int16
 
-from einthoven.data.quality import flags
+from einthoven.data.quality import flags, railed
 from einthoven.data.signal import arrange, resample
 from einthoven.data.store import COLUMNS, GAP
 from einthoven.ecg import LEADS, Record, Source
@@ -144,7 +144,7 @@ def place(record: Record, form: Form, out: Int16[np.ndarray, "12 time"]) -> Row:
         "absent": " ".join(lead for lead, here in zip(LEADS, ecg.present, strict=True) if not here),
         "derived": " ".join(ecg.derived),
         **flags(signal, ecg.present, measured)._asdict(),
-        "clipped": clipped,
+        "clipped": clipped + railed(some[measured], record.hertz),
     }
 
 
