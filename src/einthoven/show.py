@@ -128,7 +128,7 @@ def store_told(store: Store) -> str:
         lines.append("  patients unknown: each ECG counts as its own (name them with --labels)")
     if rejected := len(store.rejected):
         reasons = store.path / "rejected.parquet"
-        lines.append(f"  rejected: {rejected:,}, for the reasons in {reasons}; to read mended files, delete the store")
+        lines.append(f"  rejected: {rejected:,} (see {reasons}); to read mended files, delete the store")
     return "\n".join(lines)
 
 
