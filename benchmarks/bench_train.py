@@ -31,9 +31,13 @@ from einthoven.types import Batch
 BATCH, LABELS, ROUNDS, STEPS = 128, 71, 5, 3
 
 
+def last(size: int | tuple[int, int]) -> int:
+    """The size along time."""
+    return size[1] if isinstance(size, tuple) else size
+
+
 def flat(layer: nn.Module) -> nn.Module:
     """The same layer over (batch, width, time)."""
-    last = lambda x: x[1] if isinstance(x, tuple) else x  # noqa: E731
     match layer:
         case nn.Conv2d():
             sizes = (last(layer.kernel_size), last(layer.stride), last(layer.padding))

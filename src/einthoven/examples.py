@@ -32,8 +32,8 @@ def pick(
     error = np.abs(test.truth - test.score)
     hit = miss = ~np.isnan(error)
     if not regression:  # a hit is found, a miss is on the wrong side of the threshold
-        called = test.score >= limits
-        hit, miss = (test.truth == 1) & called, (~np.isnan(error)) & (called != (test.truth == 1))
+        called, present = test.score >= limits, test.truth == 1
+        hit, miss = present & called, ~np.isnan(error + limits) & (called != present)
     best, worst = np.where(hit, error, np.inf), np.where(miss, -error, np.inf)
     chosen: list[tuple[int, int, str]] = []
     for why, order, limit in (("surest hit", best, most // 2), ("worst miss", worst, most)):

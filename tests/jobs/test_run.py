@@ -17,6 +17,8 @@ from cohorts import store_of
 from einthoven.data.importing import import_
 from einthoven.data.store import Store
 from einthoven.ecg import LEADS, Signal
+from einthoven.evaluate import Answers
+from einthoven.examples import pick
 from einthoven.log import CLOCK
 from einthoven.plan import mean_and_sd, plan
 from einthoven.predict import load
@@ -298,6 +300,12 @@ def test_examples_are_on_the_side_they_are_said_to_be(store: Store, run: Path) -
         )
     none = train(recipe(evaluate={"examples": 0}, train={"epochs": 1}), store.path, run.parent / "none")
     assert results(none)["examples"] == []
+
+
+def test_a_label_without_a_threshold_is_no_miss() -> None:
+    truth, score = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.9, 0.1], [0.8, 0.2]])
+    said = Answers(truth, score, np.array(["a", "b"]), labels=("x", "y"))
+    assert pick(said, np.array([0.5, np.nan]), False, 4) == [(0, 0, "surest hit"), (1, 0, "worst miss")]
 
 
 def test_a_record_without_a_lead_is_left_out_and_counted(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def one_line(path: Path) -> Iterator[None]:
     except OSError as refused:
         if refused.errno in FULL:
             raise ValueError(
-                f"The disk is full while writing {path}: free some space and give the same command again."
+                f"The disk is full while writing {path}: free some space, then the same command goes on "
+                "(a training: with --resume)."
             ) from refused
         if refused.errno in REFUSED:
             raise ValueError(f"Cannot write {path} ({refused.strerror}): choose another place.") from refused
