@@ -16,16 +16,37 @@ TABLES += ["augment", "train", "evaluate", "expect"]
 
 
 def load(file: Path, sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a recipe and apply `--set key=value` edits."""
+    """Read a recipe, on top of the one that its `base` names, and apply `--set key=value` edits."""
+    return edited(based(file), sets, file)
+
+
+def based(file: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """Read a recipe; `base = "other.toml"` (from its folder) gives what it does not say itself."""
+    if file.resolve() in above:
+        raise ValueError(f"{file}: base leads back to itself.")
+    recipe = read(file)
+    base = recipe.pop("base", None)
+    if base is None:
+        return recipe
+    if not isinstance(base, str):
+        raise ValueError(f"{file}: base is the name of a recipe, got {base!r}.")
+    made = based(file.parent / base, [*above, file.resolve()])
+    for key, table in recipe.items():
+        both = isinstance(table, dict) and isinstance(made.get(key), dict)
+        made[key] = made[key] | table if both else table
+    return made
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read a TOML file."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as missing:
         raise ValueError(f"No recipe at {file}; recipes/ has some.") from missing
     try:
-        recipe = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
         raise ValueError(f"{file} is no TOML: {wrong}.") from wrong
-    return edited(recipe, sets, file)
 
 
 def edited(

@@ -1,13 +1,16 @@
 """The contract of every backbone: a new file in einthoven/backbones/ is tested with no change here."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from einthoven import parts
+from einthoven import parts, recipe
 from einthoven.ecg import LEADS, Signal
 from einthoven.types import Backbone
 
+RECIPES = Path(__file__).parents[2] / "recipes/ptbxl"
 WANTS = Signal(seconds=2.5)
 every = pytest.mark.parametrize("name", parts.names("backbones"))
 
@@ -92,25 +95,40 @@ def test_survives_a_save_and_a_load(name: str) -> None:
 
 
 # Backbone + benchmark head, as counted in the published code.
-COUNTS = [
-    ("resnet1d_wang", 71, 481_863),
-    ("resnet1d_wang", 44, 478_380),
-    ("resnet1d_wang", 5, 473_349),
-    ("xresnet1d101", 71, 1_880_775),
-    ("xresnet1d101", 23, 1_874_583),
-    ("xresnet1d101", 12, 1_873_164),
-]
+LABELS = (71, 44, 23, 5, 19, 12)
+COUNTS = {
+    "lstm": (912_199, 908_716, 906_007, 903_685, 905_491, 904_588),
+    "lstm_bidir": (2_339_143, 2_335_660, 2_332_951, 2_330_629, 2_332_435, 2_331_532),
+    "fcn_wang": (318_279, 314_796, 312_087, 309_765, 311_571, 310_668),
+    "resnet1d_wang": (481_863, 478_380, 475_671, 473_349, 475_155, 474_252),
+    "inception1d": (516_167, 512_684, 509_975, 507_653, 509_459, 508_556),
+    "xresnet1d101": (1_880_775, 1_877_292, 1_874_583, 1_872_261, 1_874_067, 1_873_164),
+}
 
 
 def weights(*modules: nn.Module) -> int:
     return sum(weight.numel() for module in modules for weight in module.parameters())
 
 
-@pytest.mark.parametrize(("name", "labels", "count"), COUNTS)
-def test_has_as_many_weights_as_the_benchmark(name: str, labels: int, count: int) -> None:
-    backbone = parts.build("backbones", {"name": name})
-    head = parts.build("heads", {"name": "linear"}, backbone=backbone, labels=labels)
-    assert weights(backbone, head) == count
+@pytest.mark.parametrize("name", COUNTS)
+def test_has_as_many_weights_as_the_benchmark(name: str) -> None:
+    """With the head that the recipe gives it."""
+    made = recipe.load(RECIPES / f"{name}.toml")
+    backbone = parts.build("backbones", made["backbone"])
+    heads = [parts.build("heads", made["head"], backbone=backbone, labels=labels) for labels in LABELS]
+    assert tuple(weights(backbone, head) for head in heads) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm_bidir"])
+def test_a_special_token_has_seen_everything(name: str) -> None:
+    """The forward half ends at the last sample, the backward half at the first: both know all samples."""
+    backbone = made(name, Signal(seconds=0.3)).eval()
+    signal = ecg(1)[:, :, :30].requires_grad_()
+    special = backbone(signal).special
+    assert special is not None
+    for half in special[0, 0].split(256):
+        (slope,) = torch.autograd.grad(half.square().sum(), signal, retain_graph=True)
+        assert slope.abs().sum(1).gt(0).all()
 
 
 def test_resnet18_projects_to_128_with_as_many_weights_as_published() -> None:
@@ -126,3 +144,5 @@ def test_the_published_lengths_of_time() -> None:
     )
     assert made("xresnet1d101")(ecg()).values.shape[1] == 8
     assert made("resnet1d_wang")(ecg()).values.shape[1] == 63
+    assert made("fcn_wang")(ecg()).values.shape[1] == 249
+    assert made("inception1d")(ecg()).values.shape[1] == 250

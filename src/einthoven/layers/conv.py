@@ -19,10 +19,19 @@ def steps(x: Float[Tensor, "batch width 1 time"]) -> Float[Tensor, "batch time w
     return x.squeeze(2).transpose(1, 2)
 
 
-def conv(width_in: int, width: int, kernel: int, *, stride: int = 1, relu: bool = True) -> nn.Sequential:
-    """Convolve over time, keeping the length (but for the stride), then batch norm, and ReLU if asked."""
+def conv(
+    width_in: int,
+    width: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    relu: bool = True,
+) -> nn.Sequential:
+    """Convolve over time, then batch norm, and ReLU if asked; by default an odd kernel keeps the length."""
+    pad = kernel // 2 if padding is None else padding
     layers: list[nn.Module] = [
-        nn.Conv2d(width_in, width, (1, kernel), (1, stride), (0, kernel // 2), bias=False),
+        nn.Conv2d(width_in, width, (1, kernel), (1, stride), (0, pad), bias=False),
         nn.BatchNorm2d(width),
     ]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
