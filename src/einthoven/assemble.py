@@ -1,14 +1,13 @@
 """From a recipe to parts: the one place that puts them together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
-from einthoven.checkpoint import load_part
 from einthoven.data.loader import Loader, Reader
 from einthoven.data.task import Task
 from einthoven.ecg import Signal
@@ -17,6 +16,7 @@ from einthoven.loop import Learner, Schedule
 from einthoven.parts import Builder, call, find, names
 from einthoven.plan import Plan, tells_apart
 from einthoven.recipe import several
+from einthoven.settings import Settings
 from einthoven.types import Loss, Method, Sampler
 
 
@@ -32,24 +32,6 @@ class Job:
     device: str
 
 
-class Settings:
-    """What the tables say about learning a part: where it starts, whether and how fast it learns."""
-
-    def __init__(self) -> None:
-        self.rates: list[tuple[nn.Module, float]] = []
-
-    def apply(self, kind: str, part: Any, table: Mapping[str, Any]) -> None:
-        """Start, freeze, note the rate; before anyone copies the part."""
-        if "start" in table and kind != "backbones":
-            raise ValueError(f"Only a backbone can start from another run; {table['name']!r} cannot.")
-        if "start" in table:
-            load_part(part, "backbone.", Path(table["start"]))
-        if table.get("freeze"):
-            part.requires_grad_(False)
-        if "lr" in table:
-            self.rates.append((part, table["lr"]))
-
-
 def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     """Build from the bottom up; each part is offered to the later ones under its table's name."""
     offers, table = maker.offers, recipe.get("method", {"name": "direct"})
@@ -58,13 +40,7 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     if "head" in recipe:
         offers["heads"] = Heads([maker.build("heads", t) for t in several(recipe["head"])])
     if "loss" in recipe:
-        losses: dict[str, Loss] = {}
-        weights: dict[str, float] = {}
-        for t in several(recipe["loss"]):
-            name = t.get("name", "").rpartition(":")[2]
-            name = name if name not in losses else f"{name}_{len(losses) + 1}"
-            losses[name], weights[name] = maker.build("losses", t), t.get("weight", 1.0)
-        offers["losses"] = Losses(losses, weights)
+        offers["losses"] = build_losses(several(recipe["loss"]), maker)
     method: Method = maker.build("methods", table)
     for key, offer in {"head": "heads", "loss": "losses"}.items():
         if key in recipe and offer not in maker.taken:
@@ -72,11 +48,49 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     return method
 
 
-def network(recipe: Mapping[str, Any], wants: Signal, labels: int, seed: int) -> tuple[Method, Settings]:
-    """Build the method of a recipe with fresh weights, or those that its tables start from."""
+def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
+    """Build the losses; an optional one takes part only if the heads give what it reads."""
+    heads: Heads | None = maker.offers.get("heads")
+    given = {"features", *heads.gives} if heads else None
+    losses: dict[str, Loss] = {}
+    weights: dict[str, float] = {}
+    for table in tables:
+        loss = maker.build("losses", table)
+        lacks = [name for name in loss.asks if given is not None and name not in given]
+        if lacks and table.get("optional"):
+            continue
+        name = table["name"].rpartition(":")[2]
+        name = name if name not in losses else f"{name}_{len(losses) + 1}"
+        if lacks:
+            told = f"the heads of this recipe give {', '.join(sorted(given or ()))}{remedy(lacks[0])}"
+            mend = "or leave the loss out, or say optional = true in its table"
+            raise ValueError(f"Loss {name!r} reads {lacks[0]!r}, but {told}; {mend}.")
+        losses[name], weights[name] = loss, table.get("weight", 1.0)
+    return Losses(losses, weights)
+
+
+def remedy(output: str) -> str:
+    """Name the heads that give an output."""
+    able = [name for name in names("heads") if output in find("heads", name).gives]
+    return f": choose head {' or '.join(able)}" if able else ""
+
+
+def network(
+    recipe: Mapping[str, Any],
+    wants: Signal,
+    labels: int,
+    seed: int,
+    training: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Method, Settings]:
+    """Build the method of a recipe with fresh weights, or those that its tables start from.
+
+    `training` offers what is known in a training only; parts must do without it.
+    """
     settings = Settings()
+    exclusive = recipe.get("task", {}).get("kind") == "multiclass"
     torch.manual_seed(seed)
-    return build_method(recipe, Builder({"wants": wants, "labels": labels}, settings.apply)), settings
+    offers = {"wants": wants, "labels": labels, "exclusive": exclusive, **training}
+    return build_method(recipe, Builder(offers, settings.apply)), settings
 
 
 def best_device() -> str:
@@ -105,30 +119,41 @@ def to_device(method: Method, device: str) -> None:
         raise ValueError(f"No device {device!r} here: {str(missing).splitlines()[0]}") from missing
 
 
+def known_in_training(planned: Plan, steps: int) -> dict[str, Any]:
+    """Offer what is known in a training only: rows of the store, steps in all, logits of the prevalence."""
+    told: dict[str, Any] = {"records": len(planned.store), "steps": steps}
+    if planned.task.kind == "regression":
+        return told
+    truth = torch.from_numpy(planned.truth[planned.split.train])
+    share = truth.nanmean(0).nan_to_num().clamp(1e-4, 1 - 1e-4)
+    return told | {"prior": share.log() if planned.task.kind == "multiclass" else share.logit()}
+
+
 def assemble(planned: Plan, device: str) -> Job:
     """Build all that a recipe describes."""
     recipe, wants, task = planned.recipe, planned.wants, planned.task
-    method, settings = network(recipe, wants, len(task.labels), planned.seed)
-    modules = {id(module): name for name, module in method.named_modules()}
-    rates = {modules[id(part)]: rate for part, rate in settings.rates}
     schedule: Schedule = call(Schedule, recipe["train"], where="train")
-    refuse_unserved(method, task)
     validation = planned.truth[planned.split.validation]
     if schedule.keep == "best-auroc" and (task.kind == "regression" or not tells_apart(validation)):
         raise ValueError("[train] keep = 'best-auroc' needs labels to tell apart; use 'best-loss'.")
     targets = task.scaled(planned.truth)
     rows = torch.from_numpy(planned.split.train)
-    reads = sorted({c for m in method.modules() if isinstance(m, Loss) for c in m.reads})
-    reader = Reader(planned.store, wants, targets, reads)
+    reader = Reader(planned.store, wants, targets)
     offers = {"rows": rows, "targets": torch.from_numpy(targets)[rows], "wants": wants}
     offers |= {"patients": torch.from_numpy(reader.patients)[rows], "batch": schedule.batch}
     maker = Builder(offers | {"seed": planned.seed})
     sampler: Sampler = maker.build("samplers", recipe.get("sampler", {"name": "shuffled"}))
-    augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]
-    window = round((planned.crop.seconds or wants.seconds) * wants.hertz)
-    loader = Loader(reader, sampler, planned.seed, window)
     if not schedule.steps:
         schedule = replace(schedule, steps=max(1, round(schedule.epochs * sampler.steps)))
+    training = known_in_training(planned, schedule.steps)
+    method, settings = network(recipe, wants, len(task.labels), planned.seed, training)
+    refuse_unserved(method, task)
+    modules = {id(module): name for name, module in method.named_modules()}
+    rates = {modules[id(part)]: rate for part, rate in settings.rates if id(part) in modules}
+    augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]
+    reads = sorted({c for m in method.modules() if isinstance(m, Loss) for c in m.reads})
+    window = round((planned.crop.seconds or wants.seconds) * wants.hertz)
+    loader = Loader(replace(reader, columns=reads), sampler, planned.seed, window)
     to_device(method, device)
     learner = Learner(method, schedule, rates)
     return Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device)

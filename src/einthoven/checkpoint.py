@@ -31,8 +31,14 @@ def save_tensors(state: dict[str, Tensor], path: Path, about: dict[str, str] | N
 
 
 def save_weights(method: Method, file: Path) -> None:
-    """Write all parameters and buffers, and the signal that the backbone reads."""
+    """Write all parameters and buffers (but the `passing` ones), and the signal that the backbone reads."""
     save_tensors(method.state_dict(), file, {"signal": json.dumps(asdict(method.backbone.wants))})
+
+
+def passing(method: Method) -> dict[str, Tensor]:
+    """Return the buffers that are no weights (`persistent=False`): what a part remembers of its training."""
+    weights = method.state_dict().keys()
+    return {name: buffer for name, buffer in method.named_buffers() if name not in weights}
 
 
 def read(file: Path) -> tuple[dict[str, Tensor], Signal]:
@@ -96,6 +102,7 @@ def save_resume(folder: Path, step: int, method: Method, learner: Learner, told:
     slots = {f"{i}.{k}": v for i, slot in state["state"].items() for k, v in slot.items()}
     save_tensors(slots, now / "optimizer.safetensors")
     save_tensors(learner.average.kept, now / "average.safetensors")
+    save_tensors(passing(method), now / "passing.safetensors")
     kept = {"step": step, "groups": state["param_groups"], "scaler": learner.scaler.state_dict()}
     write_text(now / "resume.json", json.dumps(kept | told))
     for old in steps_saved(folder)[:-1]:
@@ -118,7 +125,8 @@ def load_resume(folder: Path, method: Method, learner: Learner) -> dict[str, Any
         slots.setdefault(int(index), {})[name] = value
     learner.adamw.load_state_dict({"state": slots, "param_groups": told.pop("groups")})
     learner.scaler.load_state_dict(told.pop("scaler"))
-    kept = load_file(now / "average.safetensors")
-    for name, value in learner.average.kept.items():
-        value.copy_(kept[name])
+    for name, state in (("average", learner.average.kept), ("passing", passing(method))):
+        kept = load_file(now / f"{name}.safetensors") if state else {}
+        for key, value in state.items():
+            value.copy_(kept[key])
     return told

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from einthoven.ecg import Signal
 
 KINDS = ("backbones", "heads", "losses", "augments", "samplers", "methods", "sources")
-OURS = ("weight", "lr", "freeze", "start")  # keys that any part's table may have
+OURS = ("weight", "lr", "freeze", "start", "optional")  # keys that any part's table may have
 Names = dict[str, inspect.Parameter]
 
 

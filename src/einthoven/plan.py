@@ -17,7 +17,7 @@ from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
 from einthoven.parts import call
 
-RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels"]
+RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Plan:
     store: Store
     wants: Signal
     task: Task
-    truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown
+    truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown; of training with its flips
     split: Split
     left_out: dict[str, int]  # reason -> records
     crop: Crop
@@ -84,6 +84,8 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
     task = task.fitted(truth[split.train])
     if task.kind != "regression" and not tells_apart(truth[split.train]):
         raise ValueError(f"Task {task.name!r}: every training record is of one class; nothing to learn.")
+    if task.flip:  # last, so that noise changes neither the split nor what is refused
+        truth[split.train] = task.flipped(truth[split.train], seed)
     if wants.scale == "train":
         begun = recipe["backbone"].get("start")  # its weights know their own scale
         scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.train)

@@ -93,7 +93,8 @@ def write_predictions(planned: Plan, told: dict[str, Answers], path: Path) -> No
 def task_told(planned: Plan) -> dict[str, Any]:
     """Describe the task for results.json."""
     task = planned.task
-    return {"name": task.name, "kind": task.kind, "labels": list(task.labels), "unit": task.unit or None}
+    told = {"name": task.name, "kind": task.kind, "labels": list(task.labels), "unit": task.unit or None}
+    return told | ({"flip": task.flip} if task.flip else {})
 
 
 def model_told(job: Job) -> dict[str, Any]:

@@ -122,9 +122,10 @@ def scaled(
 
 
 class Head(nn.Module, ABC):
-    """Turn tokens into named outputs; the pooling is its own."""
+    """Turn tokens into named outputs; the pooling is its own. `gives` names them."""
 
     kind: ClassVar[str] = "heads"
+    gives: tuple[str, ...] = ("logits",)
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> dict[str, Tensor]:
@@ -132,9 +133,10 @@ class Head(nn.Module, ABC):
 
 
 class Loss(nn.Module, ABC):
-    """Turn named outputs into one scalar; may own weights."""
+    """Turn named outputs into one scalar; may own weights. `asks` names the outputs that it reads."""
 
     kind: ClassVar[str] = "losses"
+    asks: ClassVar[tuple[str, ...]] = ("logits",)
     serves: ClassVar[tuple[str, ...]] = ("labels", "multiclass", "regression")  # kinds of task
     reads: tuple[str, ...] = ()  # columns of the store that it wants in the batch
 

@@ -18,9 +18,16 @@ def batch(target: torch.Tensor | None) -> Batch:
     return Batch(ecg=torch.zeros(3, 12, 10), row=rows, patient=rows, target=target)
 
 
+def told(logits: torch.Tensor) -> Outputs:
+    """All that a loss may read, made of the same numbers."""
+    turn = logits.exp()
+    space = torch.stack([turn.cos(), turn.sin()], 2)
+    return Outputs(logits=logits, cosine=logits.tanh(), label_embedding=space)
+
+
 def score(name: str, logits: torch.Tensor, target: torch.Tensor, **options: float) -> torch.Tensor:
     loss: Loss = parts.build("losses", {"name": name} | options)
-    value: torch.Tensor = loss(Outputs(logits=logits), batch(target))
+    value: torch.Tensor = loss(told(logits), batch(target))
     return value
 
 
@@ -40,24 +47,26 @@ def test_unknown_records_take_no_part(name: str) -> None:
     part = score(name, LOGITS, target)
     rows = torch.arange(2)
     kept = Batch(ecg=torch.zeros(2, 12, 10), row=rows, patient=rows, target=TARGET[[0, 2]])
-    torch.testing.assert_close(
-        part, parts.build("losses", {"name": name})(Outputs(logits=LOGITS[[0, 2]]), kept)
-    )
+    torch.testing.assert_close(part, parts.build("losses", {"name": name})(told(LOGITS[[0, 2]]), kept))
 
 
 @every
 def test_the_truth_scores_better_than_its_opposite(name: str) -> None:
+    """As on validation: while it learns, a loss may doubt a label that it finds unlikely."""
     sure = 4 * TARGET - 2 if name in ("bce", "cross_entropy") else TARGET
-    assert score(name, sure, TARGET) < score(name, -sure, TARGET)
+    loss = parts.build("losses", {"name": name}).eval()
+    assert loss(told(sure), batch(TARGET)) < loss(told(-sure), batch(TARGET))
 
 
 @every
-def test_needs_a_target_and_logits(name: str) -> None:
+def test_needs_a_target_and_what_it_asks(name: str) -> None:
     loss = parts.build("losses", {"name": name})
     with pytest.raises(ValueError, match=r"no \[task\]"):
-        loss(Outputs(logits=LOGITS), batch(None))
-    with pytest.raises(ValueError, match="named 'logits': the heads of this recipe give features"):
-        loss(Outputs(features=LOGITS), batch(TARGET))
+        loss(told(LOGITS), batch(None))
+    for asked in loss.asks:
+        given = Outputs({key: value for key, value in told(LOGITS).items() if key != asked})
+        with pytest.raises(ValueError, match=f"named '{asked}': the heads of this recipe give "):
+            loss(given, batch(TARGET))
 
 
 def test_bce_by_a_slow_loop() -> None:

@@ -216,9 +216,12 @@ def test_another_store_starts_with_the_scale_of_the_weights(run: Path, tmp_path:
     assert load(out).wants == load(run).wants
 
 
-def test_only_a_backbone_starts_from_a_run(store: Store, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Only a backbone can start"):
-        train(recipe(head={"start": str(run)}), store.path, tmp_path / "run")
+def test_a_head_starts_from_another_run_as_well(store: Store, run: Path, tmp_path: Path) -> None:
+    begun = recipe(head={"start": str(run), "freeze": True}, train={"epochs": 1})
+    before, after = (load(each).method for each in (run, train(begun, store.path, tmp_path / "run")))
+    kept = {name for name, value in before.state_dict().items() if value.equal(after.state_dict()[name])}
+    assert kept >= {name for name in before.state_dict() if name.startswith("heads.")}
+    assert "backbone.stem.0.weight" not in kept
 
 
 def test_the_scale_leaves_padding_out(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from einthoven.data.store import Store
-from einthoven.parts import hint
+from einthoven.parts import fits, hint
 
 Kind = Literal["labels", "multiclass", "regression"]
 BINARY = ("0", "1", "False", "True")
@@ -23,6 +23,7 @@ class Task:
 
     `mean` and `sd` scale a regression's target (unless `standardise` is false); they come from the
     training split and are saved with the run. `above` turns a column of numbers into one binary label.
+    `flip` is the share of training labels made wrong on purpose, for studies of label noise.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Task:
     standardise: bool = True  # a regression's target, by mean and sd of the training split
     mean: float = 0.0
     sd: float = 1.0
+    flip: float = 0.0
 
     def truth(self, records: pd.DataFrame) -> Float[np.ndarray, "record label"]:
         """Return what is true, in the unit of the column or as 0 and 1; NaN where unknown."""
@@ -46,6 +48,20 @@ class Task:
         if self.above is None:
             return number
         return np.where(np.isnan(number), np.nan, number > self.above).astype(np.float32)
+
+    def flipped(self, truth: Float[np.ndarray, "row label"], seed: int) -> Float[np.ndarray, "row label"]:
+        """Make the share `flip` of some records' labels wrong, by chance; NaN stays.
+
+        Labels: each 0 or 1 turns into the other. Classes: a record's turns into any other one.
+        """
+        chance = np.random.default_rng((seed, 0xF11B))
+        if self.kind == "labels":
+            return np.where(chance.random(truth.shape) < self.flip, 1 - truth, truth)
+        classes = truth.shape[1]
+        wrong = chance.random(len(truth)) < self.flip
+        step = np.where(wrong, chance.integers(1, classes, len(truth)), 0)
+        place = (np.arange(classes) - step[:, None]) % classes
+        return np.take_along_axis(truth, place, axis=1)
 
     def scaled(self, truth: Float[np.ndarray, "record label"]) -> Float[np.ndarray, "record label"]:
         """Bring the truth to what the losses compare with."""
@@ -77,6 +93,7 @@ class Task:
         told |= {"labels": list(self.labels)} | ({} if self.above is None else {"above": self.above})
         told |= {"unit": self.unit} if self.unit else {}
         told |= {} if self.standardise else {"standardise": False}
+        told |= {"flip": self.flip} if self.flip else {}
         return told | ({"mean": self.mean, "sd": self.sd} if self.kind == "regression" else {})
 
 
@@ -121,12 +138,34 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
 
     `name`: a multi-label task of the store ("superdiag" or "ptbxl/superdiag"). Or `column`: any
     column, with `above` (binary), or `kind` = "labels" (0 and 1), "multiclass" or "regression".
-    Or `columns`: several columns of 0 and 1.
+    Or `columns`: several columns of 0 and 1. With `flip`: a share of training labels to make wrong.
     """
-    known = ("name", "column", "columns", "above", "kind", "unit", "standardise", "labels", "mean", "sd")
+    known = (
+        "name",
+        "column",
+        "columns",
+        "above",
+        "kind",
+        "unit",
+        "standardise",
+        "labels",
+        "mean",
+        "sd",
+        "flip",
+    )
     for key in table:
         if key not in known:
             raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
+    task, flip = task_of(store, table), table.get("flip", 0.0)
+    if not (fits(flip, float) and 0 <= flip < 0.5):
+        raise ValueError(f"[task] flip is a share from 0 to below 0.5, got {flip!r}.")
+    if flip and task.kind == "regression":
+        raise ValueError(f"[task] flip makes labels wrong; {task.name!r} is a regression and has none.")
+    return replace(task, flip=float(flip))
+
+
+def task_of(store: Store, table: dict[str, Any]) -> Task:
+    """Find out whether a task is one of the store's, or made of columns."""
     columns = [table["column"]] if "column" in table else list(table.get("columns", []))
     lists = [column for column in columns if column in store.tasks]
     if lists and len(columns) > 1:

@@ -4,11 +4,11 @@ Strodthoff et al. 2021, doi:10.1109/JBHI.2020.3022989. `hidden = []` makes it on
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven.layers.conv import kaiming
+from einthoven.layers.dense import dense
 from einthoven.layers.pool import Pool
 from einthoven.types import Head, Tokens
 
@@ -32,13 +32,7 @@ class Linear(Head):
     ):
         super().__init__()
         self.pool = Pool(dim, pool)
-        widths = [self.pool.dim, *hidden, labels]
-        layers: list[nn.Module] = []
-        for i, (width, after) in enumerate(pairwise(widths)):
-            last = i == len(hidden)
-            layers += [nn.BatchNorm1d(width), nn.Dropout(dropout if last else dropout / 2)]
-            layers += [nn.Linear(width, after)] if last else [nn.Linear(width, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = dense(self.pool.dim, hidden, labels, dropout)
         kaiming(self)
 
     def forward(self, tokens: Tokens) -> dict[str, Tensor]:

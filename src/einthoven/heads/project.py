@@ -13,6 +13,8 @@ __all__ = ["Project"]
 class Project(Head):
     """One linear layer into `size` dimensions; gives `embedding`."""
 
+    gives = ("embedding",)
+
     def __init__(self, dim: int, *, size: int = 128, pool: Sequence[str] = ("mean",)):
         super().__init__()
         self.pool = Pool(dim, pool)

@@ -15,6 +15,7 @@ class Heads(nn.Module):
     def __init__(self, heads: Sequence[Head]):
         super().__init__()
         self.heads = nn.ModuleList(heads)
+        self.gives = tuple(name for head in heads for name in head.gives)
 
     def forward(self, tokens: Tokens) -> Outputs:
         """Give `features` (the mean token) and all that the heads add; two may not share a name."""

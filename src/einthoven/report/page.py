@@ -50,6 +50,7 @@ def context(run: Run) -> dict[str, Any]:
         "patients_named": run.patients_named,
         "synthetic": bool(run.store.get("synthetic")),
         "subset": words.subset(run),
+        "flipped": words.flipped(run),
         "headline": words.headline(run),
         "result": sections.result(run),
         "data": sections.data(run),

@@ -24,6 +24,8 @@ METRICS = {
 OTHERS = {
     "fmax_samples": "Fmax, sample-centred",
     "fmax_labels": "Fmax, label-centred (macro)",
+    "challenge_f2": "F2 as on CPSC 2018 (macro)",
+    "challenge_g2": "G2 as on CPSC 2018 (macro)",
     "accuracy": "Accuracy of the class with the highest score",
     "balanced_accuracy": "Balanced accuracy",
 }

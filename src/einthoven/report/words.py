@@ -205,6 +205,12 @@ def subset(run: Run) -> str:
     )
 
 
+def flipped(run: Run) -> str:
+    """Say that training labels were made wrong, or nothing."""
+    share = run.results["task"].get("flip", 0)
+    return f"{100 * share:g} % of the training labels flipped on purpose." if share else ""
+
+
 def command(run: Run) -> str:
     """Return the command that makes this run again."""
     if run.environment.get("command"):
