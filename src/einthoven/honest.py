@@ -12,6 +12,8 @@ from einthoven.data.loader import Reader, Windows
 from einthoven.evaluate import Answers, Cohort, macro_auroc, macro_of, paired, rmse
 from einthoven.evaluate.embed import features
 from einthoven.evaluate.rows import Folds, Row, Rows
+from einthoven.evaluate.wavelet import wavelet_features
+from einthoven.perceptron import Examples, perceptron
 from einthoven.plan import Plan
 
 
@@ -68,6 +70,26 @@ def random_kernels(job: Job, maker: Rows) -> Row:
     return maker.random_kernels(*chunks)
 
 
+def wavelet(job: Job, maker: Rows) -> Row:
+    """Train the benchmark's perceptron on wavelet statistics of whole ECGs."""
+    began, planned = time.perf_counter(), job.plan
+    reader = Reader(planned.store, planned.wants)
+    seen = [
+        np.concatenate([wavelet_features(ecg) for ecg in in_chunks(reader, rows)])
+        for rows in planned.split.named().values()
+    ]
+    train, validation, _ = maker.folds
+    score = perceptron(
+        Examples(seen[0], train.truth),
+        Examples(seen[1], validation.truth),
+        seen[2],
+        numbers=planned.task.kind == "regression",
+        seed=maker.seed,
+    )
+    what = f"{seen[0].shape[1]} wavelet statistics, then a perceptron of one hidden layer"
+    return maker.row("wavelet", what, score, began)
+
+
 def in_chunks(
     reader: Reader, rows: Int[np.ndarray, " row"], size: int = 256
 ) -> Iterator[Float[np.ndarray, "chunk lead time"]]:
@@ -81,4 +103,5 @@ MAKERS = {
     "age_sex": lambda job, maker: maker.age_sex(),
     "random_encoder": random_encoder,
     "random_kernels": random_kernels,
+    "wavelet": wavelet,
 }

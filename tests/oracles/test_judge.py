@@ -32,7 +32,8 @@ def judged() -> dict:
 def test_has_every_part_and_is_clean_json(judged: dict) -> None:
     assert list(judged) == ["test", "validation", "thresholds", "temperature", "calibrated", "subgroups"]
     assert list(judged["test"]) == [
-        *("auroc", "auprc", "fmax_samples", "fmax_labels", "f1", "sensitivity", "specificity", "brier", "ece")
+        *("auroc", "auprc", "fmax_samples", "fmax_labels", "challenge_f2", "challenge_g2"),
+        *("f1", "sensitivity", "specificity", "brier", "ece"),
     ]
     assert json.loads(json.dumps(judged, allow_nan=False)) == judged
     for name in ("auprc", "f1", "sensitivity", "specificity", "brier", "ece"):

@@ -13,8 +13,9 @@ from einthoven.evaluate import regression
 from einthoven.evaluate.answers import Answers
 from einthoven.evaluate.bootstrap import evaluated, interval, resample_weights
 from einthoven.evaluate.calibrate import fit_temperature, temper
+from einthoven.evaluate.challenge import challenge_thresholds, f_beta, g_beta
 from einthoven.evaluate.figures import Number, clean, figure, label_figures, macro_figure
-from einthoven.evaluate.metric import Draws, Metric
+from einthoven.evaluate.metric import Draws, Metric, macro_of
 from einthoven.evaluate.scores import (
     accuracy,
     auprc,
@@ -53,6 +54,8 @@ def judge_labels(
     figures["fmax_samples"] = single(fmax_samples, test, weights)
     best = part(fmax_labels, test, weights)
     figures["fmax_labels"] = best["macro"] | {"per_label": best["per_label"]}
+    if kind == "labels" and len(test.labels) > 1:
+        figures |= challenge_part(validation, test, weights)
     for decided in (f1, sensitivity, specificity):
         figures[decided.name] = part(decided.using(thresholds=thresholds), test, weights)
     figures |= {metric.name: part(metric, test, weights) for metric in (brier, ece)}
@@ -122,6 +125,16 @@ def auroc_part(answers: Answers, weights: Draws) -> dict[str, Any]:
         "dropped": {
             name: float(share) for name, share in lost.items() if share > 0 and name not in undefined
         },
+    }
+
+
+def challenge_part(validation: Answers, test: Answers, weights: Draws) -> dict[str, Any]:
+    """Return F and G of the CPSC 2018 benchmark, macro averaged; they need a choice among labels."""
+    thresholds = challenge_thresholds(validation.truth, validation.score)
+    named = {"challenge_f2": f_beta, "challenge_g2": g_beta}
+    return {
+        name: single(macro_of(metric.using(thresholds=thresholds)), test, weights)
+        for name, metric in named.items()
     }
 
 
