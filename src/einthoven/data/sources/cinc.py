@@ -1,0 +1,64 @@
+"""The eight sets of the PhysioNet/CinC challenges of 2020 and 2021, among them CPSC 2018 (ICBEB).
+
+Perez Alday et al. 2020, doi:10.1088/1361-6579/abc960; Reyna et al. 2022, doi:10.1088/1361-6579/ac79fd.
+"""
+
+from pathlib import Path
+
+from einthoven.data.comments import row_of
+from einthoven.data.matlab import refuse_other_matrix
+from einthoven.data.snomed import tasks
+from einthoven.data.wfdb16 import Header, read_header, read_plain
+from einthoven.ecg import Record, Source
+
+__all__ = ["CinC"]
+
+
+class CinC(Source):
+    """Reads every header in or below `path`, with the Matlab file of the same name beside it.
+
+    Tasks: `snomed` (every code; those that no challenge scores as their numbers), `scored` (the 26
+    classes of 2021, equivalent codes as one) and `cpsc2018` (its nine classes). The headers name no
+    patient: each record is its own. `verify` compares the samples with the header's checksums.
+    """
+
+    def __init__(self, path: Path, *, verify: bool = True):
+        self.path, self.verify = Path(path), verify
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{path} is no folder: name the one that holds the challenge's .hea and .mat files."
+            )
+        found = {file for suffix in ("hea", "mat") for file in self.path.rglob(f"*.{suffix}")}
+        if not any(file.suffix == ".hea" for file in found):
+            raise ValueError(f"{path} holds no record of a challenge: there is no .hea file in it or below.")
+        self.records = tuple(sorted({f.relative_to(self.path).with_suffix("").as_posix() for f in found}))
+        names = {name.rpartition("/")[2] for name in self.records}
+        self.short = len(names) == len(self.records)  # then a record's name is enough to know it by
+        self.title = f"PhysioNet/CinC challenge records of {self.path.resolve().name}"
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def label(self, index: int) -> str:
+        """Name a record by its path."""
+        return self.records[index]
+
+    def read(self, index: int) -> Record:
+        """Read one record: id is its name, or its path where two records share a name."""
+        name = self.records[index]
+        header = read_header(self.path / f"{name}.hea")
+        refuse_other_form(header)
+        ecg, leads = read_plain(header, verify=self.verify)
+        record_id = name.rpartition("/")[2] if self.short else name
+        patient, row = row_of(header.comments)
+        codes = [code for code in row.pop("statements") if ":" not in code]  # an empty Dx is no heading
+        return Record(record_id, patient or record_id, ecg, leads, header.hertz, row | tasks(codes))
+
+
+def refuse_other_form(header: Header) -> None:
+    """Refuse a record whose samples lie in another kind of file."""
+    if not header.plain or Path(header.leads[0].file).suffix != ".mat":
+        raise ValueError(
+            f"{header.path}: not in the challenges' form (16-bit samples in one .mat file); try wfdb."
+        )
+    refuse_other_matrix(header)
