@@ -124,6 +124,25 @@ def train(
 
 
 @app.command()
+def bench(
+    grid: Annotated[Path, typer.Argument(help="A TOML file from recipes/bench/.")],
+    out: Annotated[Path, typer.Option(help="The folder for the runs and the table.")],
+    data: Annotated[Path, typer.Option(help="The store to learn from.")] = Path("stores/ptbxl"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the fastest by default.")] = None,
+    ray: Annotated[int, typer.Option(help="Spread the runs over so many workers of a Ray cluster.")] = 0,
+) -> None:
+    """Run a grid of recipes x tasks x seeds x arms, and write their table; resumes, keeps what is finished.
+
+    Example: einthoven bench recipes/bench/demo.toml --data stores/ptbxl --out tables/demo
+    """
+    from einthoven import python, show
+
+    with show.benching() as watch:
+        made = python.bench(grid, data, out, device=device, ray=ray, watch=watch)
+    typer.echo(show.table_told(made))
+
+
+@app.command()
 def compare(a: Run, b: Run) -> None:
     """Compare two runs on the same test records: paired, patient-clustered bootstrap."""
     from einthoven import show

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from einthoven.bench import bench as bench_run
 from einthoven.data.importing import import_ as import_source
 from einthoven.data.opening import make_source
 from einthoven.data.store import Store, open_store
@@ -54,6 +55,14 @@ def train(recipe: str | Path | Mapping[str, Any], store: str | Path, run: str | 
     done = train_run(made, Path(store), Path(run), **how)
     write_report(done)
     return done
+
+
+def bench(grid: str | Path, store: str | Path, out: str | Path, **how: Any) -> Path:
+    """Run a grid (a TOML file) of recipes x tasks x seeds x arms on a store; return the folder of its table.
+
+    `how`: device, ray and watch, as in `einthoven.bench.bench`.
+    """
+    return bench_run(Path(grid), Path(store), Path(out), **how)
 
 
 def predict(

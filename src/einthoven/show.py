@@ -15,6 +15,7 @@ from einthoven.recipe import edit
 if TYPE_CHECKING:
     import pandas as pd
 
+    from einthoven.bench import Standing
     from einthoven.run import Progress
 
 FLAGS = {
@@ -77,6 +78,65 @@ def training() -> Iterator[Callable[["Progress"], None]]:
                 bar.console.print(line, highlight=False) if watched else print(line, flush=True)
 
         yield watch
+
+
+@contextmanager
+def benching() -> Iterator[Callable[["Standing"], None]]:
+    """Show a bar over all runs, with what the current one does; where nobody watches, a line per run."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    watched = sys.stderr.isatty()
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with stoppable(), Bar(*columns, console=Console(stderr=True), disable=not watched) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def watch(now: "Standing") -> None:
+            bar.update(task, description=standing_told(now), completed=now.finished, total=now.cells)
+            if now.ended:
+                left = "" if now.finished == now.cells else f"; {lasting(now.left)} left"
+                line = f"{now.finished}/{now.cells} {now.cell}: {now.ended}{left}"
+                bar.console.print(line, highlight=False) if watched else print(line, flush=True)
+
+        yield watch
+
+
+def standing_told(now: "Standing") -> str:
+    """Tell what a bench is at."""
+    left = f"{lasting(now.left)} left"
+    if now.run is None:
+        return left
+    done = f"{100 * now.run.step / max(now.run.steps, 1):.0f} %"
+    rate = now.run.records_per_second
+    speed = f"  {rate:,.0f} records/s" if rate == rate else ""
+    return f"{left}  {now.cell}: {now.run.what} {done}{speed}"
+
+
+def lasting(seconds: float) -> str:
+    """Write how long something takes, as one would say it.
+
+    >>> lasting(40), lasting(600), lasting(9000), lasting(187200), lasting(float("nan"))
+    ('40 s', '10 min', '2 h 30 min', '2 d 4 h', 'unknown time')
+    """
+    if seconds != seconds:
+        return "unknown time"
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes < 2880
+        else f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    )
+
+
+def table_told(out: Path) -> str:
+    """Tell the table of a bench."""
+    page = (out / "table.md").read_text(encoding="utf-8")
+    return f"{page}\nTable: {out / 'table.md'}, figure: {out / 'figure.svg'}"
 
 
 def validation_line(now: "Progress") -> str:

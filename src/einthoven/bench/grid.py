@@ -1,0 +1,172 @@
+"""A grid is a short TOML file: recipes x tasks x seeds x arms. Read it, and list its cells."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from einthoven import recipe as recipes
+from einthoven.data.store import Store
+from einthoven.parts import call, hint
+
+ENSEMBLE, MEAN = "ensemble", "mean"  # rows of the table that are no recipe
+NAME = re.compile(r"\w[\w.-]*")  # names become folders
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An [[arm]]: edits that every recipe is run with. The first arm is the baseline."""
+
+    name: str = ""
+    set: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A [[grid]]: every recipe (a path from the grid's file) on every task with every seed."""
+
+    recipes: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a grid file says, as it says it."""
+
+    title: str = ""
+    set: Sequence[str] = ()
+    ensemble: bool = False
+    grid: Any = ()
+    arm: Any = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid."""
+
+    task: str
+    recipe: str
+    arm: str
+    seed: int
+    made: Mapping[str, Any] = field(compare=False, repr=False)  # the recipe with all edits
+
+    def __str__(self) -> str:
+        """Name the cell; below `runs/` this is its folder."""
+        return f"{self.task}/{self.recipe}-{self.arm}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid that has been read: its cells are in the order in which they run."""
+
+    file: Path
+    title: str
+    ensemble: bool
+    arms: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in the order of the file."""
+        return tuple(dict.fromkeys(cell.task for cell in self.cells))
+
+    def recipes(self, task: str | None = None) -> tuple[str, ...]:
+        """Return the recipes of all tasks or of one, in the order of the file."""
+        return tuple(dict.fromkeys(c.recipe for c in self.cells if task in (None, c.task)))
+
+
+def read_grid(file: Path) -> Grid:
+    """Read a grid and make the recipe of every cell; raise ValueError for what cannot be meant."""
+    try:
+        asked: Asked = call(Asked, parsed(file), where="grid file")
+        arms = tuple(call(Arm, arm, where="arm") for arm in tables(asked.arm, "arm"))
+        blocks = [call(Block, block, where="grid") for block in tables(asked.grid, "grid")]
+        check(arms, blocks)
+        cells = tuple(in_order(file, asked, arms, blocks))
+        refuse_twins(cells)
+    except ValueError as wrong:
+        told = str(wrong)
+        raise ValueError(told if str(file) in told else f"{file}: {told}") from wrong
+    return Grid(file, asked.title or file.stem, asked.ensemble, tuple(arm.name for arm in arms), cells)
+
+
+def parsed(file: Path) -> dict[str, Any]:
+    """Read the TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as missing:
+        raise ValueError(f"No grid at {file}; recipes/bench/ has some.") from missing
+    except tomllib.TOMLDecodeError as wrong:
+        raise ValueError(f"{file} is no TOML: {wrong}.") from wrong
+
+
+def tables(said: Any, name: str) -> list[dict[str, Any]]:
+    """Read [x] and [[x]] alike."""
+    several = recipes.several(said)
+    if not several or not all(isinstance(table, dict) for table in several):
+        raise ValueError(f"a grid needs a table [[{name}]].")
+    return several
+
+
+def check(arms: Sequence[Arm], blocks: Sequence[Block]) -> None:
+    """Refuse names that are no folder's, arms of one name, and a [[grid]] that says too little."""
+    for arm in arms:
+        if not NAME.fullmatch(arm.name):
+            raise ValueError(f"an [[arm]] needs a name of letters, digits, _ and -; got {arm.name!r}.")
+    if twins := repeated(arm.name for arm in arms):
+        raise ValueError(f"two arms are called {twins[0]!r}.")
+    for block in blocks:
+        for key in ("recipes", "tasks", "seeds"):
+            if not getattr(block, key):
+                raise ValueError(f"a [[grid]] needs recipes, tasks and seeds; one has no {key}.")
+        if min(block.seeds) < 0:
+            raise ValueError(f"seeds are whole numbers from 0, got {min(block.seeds)}.")
+
+
+def repeated(names: Iterable[Any]) -> list[Any]:
+    """Return what comes more than once."""
+    seen: set[Any] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def in_order(file: Path, asked: Asked, arms: Sequence[Arm], blocks: Sequence[Block]) -> Iterator[Cell]:
+    """Yield the cells: seed by seed, so that the first round fills the table; the arms of a pair adjacent."""
+    for turn in range(max(len(block.seeds) for block in blocks)):
+        for block in (block for block in blocks if turn < len(block.seeds)):
+            for task in block.tasks:
+                for path in block.recipes:
+                    for arm in arms:
+                        yield cell(file.parent / path, arm, task, block.seeds[turn], asked.set)
+
+
+def cell(path: Path, arm: Arm, task: str, seed: int, sets: Sequence[str]) -> Cell:
+    """Make one cell's recipe; an arm may not change what the grid itself varies."""
+    if path.stem in (ENSEMBLE, MEAN) or not NAME.fullmatch(path.stem):
+        raise ValueError(f"a recipe of a grid cannot be called {path.stem!r}: the table needs that name.")
+    made = recipes.load(path, [*sets, f'task.name="{task}"', f"seed={seed}", *arm.set])
+    if made["seed"] != seed or made["task"]["name"] != task:
+        raise ValueError(f"arm {arm.name!r} changes the seed or the task, which the grid chooses.")
+    return Cell(task, path.stem, arm.name, seed, made)
+
+
+def refuse_twins(cells: Sequence[Cell]) -> None:
+    """Refuse cells that share a folder, and cells of one task with different test records."""
+    if twins := repeated(map(str, cells)):
+        raise ValueError(f"the cell {twins[0]} stands in the grid twice.")
+    for first in {cell.task: cell for cell in reversed(cells)}.values():
+        for other in (cell for cell in cells if cell.task == first.task):
+            if other.made.get("split") != first.made.get("split"):
+                raise ValueError(f"{first} and {other} differ in [split]: the runs of a task need one.")
+
+
+def refuse_tasks(grid: Grid, store: Store) -> None:
+    """Refuse a task that the store does not have, before anything runs."""
+    for task in grid.tasks:
+        if task not in store.tasks:
+            known = ", ".join(store.tasks) or "none"
+            raise ValueError(
+                f"{grid.file}: no task {task!r} in {store.path}. Tasks: {known}.{hint(task, store.tasks)}"
+            )

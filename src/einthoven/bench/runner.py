@@ -1,0 +1,212 @@
+"""Run the cells of a grid, skip what is finished, and keep the table current."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from einthoven.bench.figure import write_figure
+from einthoven.bench.grid import Cell, Grid, read_grid, refuse_tasks
+from einthoven.bench.pace import Pace
+from einthoven.bench.table import Table
+from einthoven.bench.words import write_markdown
+from einthoven.bench.write import write_csv, write_times
+from einthoven.data.files import alone, one_line, write_text
+from einthoven.data.store import open_store
+from einthoven.recipe import written
+from einthoven.run import Progress, Watch, train
+
+
+class Standing(NamedTuple):
+    """Where a bench stands, for whoever shows it."""
+
+    finished: int
+    cells: int
+    cell: Cell
+    left: float  # seconds, NaN unknown
+    run: Progress | None = None  # of the cell, while it runs
+    ended: str = ""  # what became of the cell, once it has ended
+
+
+class Outcome(NamedTuple):
+    """What became of a cell: finished, or the reason why not; and how long that took."""
+
+    cell: Cell
+    reason: str = ""
+    seconds: float = 0.0
+
+
+Tell = Callable[[Standing], None]
+Told = Callable[[Cell, Progress], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the cells of a bench are, and on what they run."""
+
+    out: Path
+    data: Path
+    fingerprint: str
+    device: str | None = None
+
+    def run(self, cell: Cell) -> Path:
+        """Return the run folder of a cell."""
+        return self.out / "runs" / str(cell)
+
+    def asked(self, cell: Cell) -> Path:
+        """Return the file beside a finished run that says which recipe it answers."""
+        folder = self.run(cell)
+        return folder.with_name(f"{folder.name}.toml")
+
+    def has(self, cell: Cell) -> bool:
+        """Say whether a cell is finished, for this recipe and store, without planning it again."""
+        run, asked = self.run(cell), self.asked(cell)
+        if not (run / "results.json").is_file() or not asked.is_file():
+            return False
+        begun = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+        return begun == self.fingerprint and asked.read_text(encoding="utf-8") == written(cell.made)
+
+
+def run_cell(place: Place, cell: Cell, watch: Watch = lambda progress: None) -> Outcome:
+    """Train a cell, or take it up where it was; a mistake in one cell is told, not raised."""
+    began = time.monotonic()
+    try:
+        train(cell.made, place.data, place.run(cell), resume=True, device=place.device, watch=watch)
+        write_text(place.asked(cell), written(cell.made))
+    except ValueError as mistake:
+        return Outcome(cell, " ".join(str(mistake).split()))
+    return Outcome(cell, seconds=time.monotonic() - began)
+
+
+def one_by_one(place: Place, cells: Sequence[Cell], told: Told) -> Iterator[Outcome]:
+    """Run cells in this process."""
+    for cell in cells:
+        yield run_cell(place, cell, lambda progress, cell=cell: told(cell, progress))  # type: ignore[misc]
+
+
+@dataclass
+class Bench:
+    """A grid on its way into a table."""
+
+    grid: Grid
+    place: Place
+    table: Table
+    watch: Tell
+    workers: int
+    pace: Pace = field(default_factory=Pace)
+    drawn: float = field(default_factory=time.monotonic)
+
+    @property
+    def ahead(self) -> list[Cell]:
+        """The cells that have not ended, in the order of running."""
+        ended = self.table.finished.keys() | self.table.failed.keys()
+        return [cell for cell in self.grid.cells if cell not in ended]
+
+    def note(self, outcome: Outcome) -> None:
+        """Take an ended cell into the table."""
+        cell = outcome.cell
+        reason = outcome.reason or self.table.take(cell, self.place.run(cell))
+        if reason:
+            self.table.failed[cell] = reason
+            self.pace.stopped(cell)
+        else:
+            self.pace.took(cell, max(self.table.finished[cell].seconds, outcome.seconds))
+
+    def told(self, cell: Cell, progress: Progress) -> None:
+        """Pass on where a running cell stands."""
+        self.pace.stands(cell, progress.step / max(progress.steps, 1))
+        self.watch(self.standing(cell, run=progress))
+
+    def standing(self, cell: Cell, run: Progress | None = None, ended: str = "") -> Standing:
+        """Say where the bench stands."""
+        left = self.pace.left(self.ahead, self.workers)
+        return Standing(len(self.grid.cells) - len(self.ahead), len(self.grid.cells), cell, left, run, ended)
+
+    def ended(self, cell: Cell) -> str:
+        """Say what became of a cell."""
+        if reason := self.table.failed.get(cell):
+            return f"failed: {reason}"
+        found = self.table.finished[cell]
+        return f"AUROC {found.score.value:.3f}, {found.seconds:,.0f} s"
+
+    def write(self) -> None:
+        """Write the table of what there is; the figure takes longer, and so waits a minute for the next."""
+        write_csv(self.table, self.place.out / "table.csv")
+        write_times(self.table, self.place.out / "times.csv")
+        write_markdown(self.table, self.place.out / "table.md")
+        if time.monotonic() - self.drawn > 60:
+            self.draw()
+
+    def draw(self) -> None:
+        """Write the figure of what there is."""
+        write_figure(self.table, self.place.out / "figure.svg")
+        self.drawn = time.monotonic()
+
+
+def bench(
+    grid: Path,
+    data: Path,
+    out: Path,
+    *,
+    device: str | None = None,
+    ray: int = 0,
+    watch: Tell = lambda standing: None,
+) -> Path:
+    """Run a grid on a store, and return the folder with `table.md`, `table.csv` and `figure.svg`.
+
+    What is finished is kept, what was killed goes on. `ray` spreads the cells over so many workers of a
+    Ray cluster. A cell that cannot run is named in the table, and by a ValueError when all others are done.
+    """
+    read, store = read_grid(grid), open_store(data)
+    refuse_tasks(read, store)
+    outcomes = spread(ray) if ray else one_by_one
+    with one_line(out):
+        out.mkdir(parents=True, exist_ok=True)
+    place = Place(out, data, store.fingerprint, device)
+    made = Bench(read, place, Table(read, store, command(grid, data, out, device, ray)), watch, max(ray, 1))
+    with alone(out):
+        try:
+            carry_out(made, outcomes)
+        except KeyboardInterrupt as stop:
+            done = f"{len(made.table.finished)} of {len(read.cells)} cells are finished"
+            raise KeyboardInterrupt(
+                f"Stopped: {done}, {out / 'table.md'} holds them. The same command goes on."
+            ) from stop
+    if failed := sorted(made.table.failed, key=read.cells.index):
+        names = ", ".join(map(str, failed[:8])) + f" and {len(failed) - 8} more" * (len(failed) > 8)
+        raise ValueError(
+            f"{len(failed)} of {len(read.cells)} cells failed: {names}. {out / 'table.md'} has the rest and "
+            f"the reasons. {failed[0]}: {made.table.failed[failed[0]]}"
+        )
+    return out
+
+
+def carry_out(made: Bench, outcomes: Callable[..., Iterator[Outcome]]) -> None:
+    """Take what is finished, run the rest, and write the table after every cell."""
+    for cell in [cell for cell in made.grid.cells if made.place.has(cell)]:
+        made.note(Outcome(cell))
+    made.write()
+    try:
+        for outcome in outcomes(made.place, made.ahead, made.told):
+            made.note(outcome)
+            made.write()
+            made.watch(made.standing(outcome.cell, ended=made.ended(outcome.cell)))
+    finally:
+        made.draw()
+
+
+def spread(workers: int) -> Callable[..., Iterator[Outcome]]:
+    """Return what runs cells on a Ray cluster; loaded only when asked for."""
+    from einthoven.bench.cluster import on_cluster
+
+    if workers < 1:
+        raise ValueError(f"--ray takes the number of workers, got {workers}.")
+    return on_cluster(workers)
+
+
+def command(grid: Path, data: Path, out: Path, device: str | None, ray: int) -> str:
+    """Write the command that makes the table again."""
+    more = (f" --device {device}" if device else "") + (f" --ray {ray}" if ray else "")
+    return f"einthoven bench {grid} --data {data} --out {out}{more}"
