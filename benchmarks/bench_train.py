@@ -23,7 +23,7 @@ BATCH, LABELS, ROUNDS, STEPS = 128, 71, 7, 2
 NETWORKS = ("resnet1d_wang", "xresnet1d101", "fcn_wang", "inception1d", "lstm", "lstm_bidir", "s4d")
 RECIPES = Path(__file__).parent.parent / "recipes/ptbxl"
 OURS = {"GOMP_SPINCOUNT": "10000"}  # as the command line does
-KINDS = {  # what runs: (process, precision, head, share of labels)
+KINDS = {  # what runs: (process, precision, head)
     "plain fp32": ("plain", "fp32", "linear"),
     "ours fp32": ("ours", "fp32", "linear"),
     "ours bf16": ("ours", "bf16", "linear"),

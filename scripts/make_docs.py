@@ -73,7 +73,8 @@ def parts_page() -> str:
         "A recipe names parts and sets their options; `einthoven list KIND` prints the names. A part of your",
         'own is named by its module, `name = "my_lab.nets:Wavelet"`: see',
         "[adding a backbone](adding-a-backbone.md).",
-        "Any part's table may also say `lr`, `freeze` and `start`; a loss also `weight`.\n",
+        "The table of any part that learns may also say `lr` and `freeze`; a backbone's or a head's",
+        "`start`; a loss's `weight` and `optional`.\n",
     ]
     for kind in parts.KINDS:
         lines.append(f"## {kind}\n")

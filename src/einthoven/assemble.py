@@ -17,7 +17,7 @@ from einthoven.parts import Builder, call, find, names
 from einthoven.plan import Plan, tells_apart
 from einthoven.recipe import several
 from einthoven.settings import Settings
-from einthoven.types import Loss, Method, Sampler
+from einthoven.types import Head, Loss, Method, Sampler
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     offers["backbone"] = maker.build("backbones", recipe["backbone"])
     offers["dim"] = offers["backbone"].dim
     if "head" in recipe:
-        offers["heads"] = Heads([maker.build("heads", t) for t in several(recipe["head"])])
+        offers["heads"] = Heads([kin(maker.build("heads", t), Head, t) for t in several(recipe["head"])])
     if "loss" in recipe:
         offers["losses"] = build_losses(several(recipe["loss"]), maker)
     method: Method = maker.build("methods", table)
@@ -48,6 +48,13 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     return method
 
 
+def kin(part: Any, abstract: type, table: Mapping[str, Any]) -> Any:
+    """Return a part, or refuse one from outside that has not its contract."""
+    if not isinstance(part, abstract):
+        raise ValueError(f"{table['name']!r} must be a subclass of einthoven.types.{abstract.__name__}.")
+    return part
+
+
 def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
     """Build the losses; an optional one takes part only if the heads give what it reads."""
     heads: Heads | None = maker.offers.get("heads")
@@ -55,7 +62,7 @@ def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
     losses: dict[str, Loss] = {}
     weights: dict[str, float] = {}
     for table in tables:
-        loss = maker.build("losses", table)
+        loss = kin(maker.build("losses", table), Loss, table)
         lacks = [name for name in loss.asks if given is not None and name not in given]
         if lacks and table.get("optional"):
             continue
@@ -66,6 +73,8 @@ def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
             mend = "or leave the loss out, or say optional = true in its table"
             raise ValueError(f"Loss {name!r} reads {lacks[0]!r}, but {told}; {mend}.")
         losses[name], weights[name] = loss, table.get("weight", 1.0)
+    if not losses:
+        raise ValueError("No loss of this recipe takes part: the heads give nothing that one reads.")
     return Losses(losses, weights)
 
 

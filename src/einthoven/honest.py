@@ -15,6 +15,7 @@ from einthoven.evaluate.rows import Folds, Row, Rows
 from einthoven.evaluate.wavelet import wavelet_features
 from einthoven.perceptron import Examples, perceptron
 from einthoven.plan import Plan
+from einthoven.recipe import fresh
 
 
 def cohort(planned: Plan, rows: Int[np.ndarray, " record"]) -> Cohort:
@@ -53,11 +54,10 @@ def gain(planned: Plan, test: Answers, row: Row) -> dict[str, float | None]:
 def random_encoder(job: Job, maker: Rows) -> Row:
     """Probe the recipe's own network before it has learned anything."""
     began, planned = time.perf_counter(), job.plan
-    recipe = dict(planned.recipe)
-    recipe["backbone"] = {k: v for k, v in recipe["backbone"].items() if k != "start"}
-    fresh, _ = network(recipe, planned.wants, len(planned.task.labels), planned.seed)
+    recipe = fresh(planned.recipe)
+    untrained, _ = network(recipe, planned.wants, len(planned.task.labels), planned.seed)
     windows = Windows(Reader(planned.store, planned.wants), planned.wants.seconds)
-    seen = [features(fresh.to(job.device), windows, rows) for rows in planned.split.named().values()]
+    seen = [features(untrained.to(job.device), windows, rows) for rows in planned.split.named().values()]
     what = f"{recipe['backbone']['name']} with random weights, then {maker.solver}"
     spent = time.perf_counter() - began
     return maker.features("random encoder", what, (seen[0], seen[1], seen[2]), seconds=spent)

@@ -72,7 +72,7 @@ def optimizer(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in method.named_parameters():
         if weight.requires_grad:
-            mine = [prefix for prefix in rates or {} if name.startswith(prefix + ".")]
+            mine = [prefix for prefix in rates or {} if not prefix or name.startswith(prefix + ".")]
             rate = (rates or {})[max(mine, key=len)] if mine else schedule.lr
             spared = schedule.decay == "matrices" and weight.ndim < 2
             groups.setdefault((rate, 0.0 if spared else schedule.weight_decay), []).append(weight)

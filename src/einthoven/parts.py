@@ -153,7 +153,7 @@ class Builder:
 
     def build(self, kind: str, table: Mapping[str, Any]) -> Any:
         """Build one part and everything that its table nests."""
-        if "name" not in table:
+        if not isinstance(table.get("name"), str):
             raise ValueError(f"A table of {kind} needs a name. Known: {', '.join(names(kind))}.")
         part = find(kind, table["name"])
         needs, options = signature(part)

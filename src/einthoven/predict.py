@@ -94,9 +94,7 @@ def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
         )
     wants: Signal = call(Signal, told.get("signal", {}), where="signal")
     task: Task = call(Task, told["task"], where="task")
-    for part in (told["backbone"], *recipes.several(told.get("head", []))):
-        part.pop("start", None)  # the run's own weights come next
-    method, _ = network(told, wants, len(task.labels), told.get("seed", 0))
+    method, _ = network(recipes.fresh(told), wants, len(task.labels), told.get("seed", 0))
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")

@@ -78,6 +78,14 @@ def several(table: Any) -> list[Any]:
     return list(table) if isinstance(table, list | tuple) else [table]
 
 
+def fresh(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe whose parts start from no other run."""
+    made = deepcopy(dict(recipe))
+    for part in (made["backbone"], *several(made.get("head", []))):
+        part.pop("start", None)
+    return made
+
+
 def outside(table: Any) -> list[str]:
     """List the parts of other modules (`my_lab.nets:Wavelet`) that a recipe names, however deep."""
     if isinstance(table, Mapping):

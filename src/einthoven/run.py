@@ -214,6 +214,7 @@ def validate(training: Training, done: int) -> dict[str, float]:
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
     score = criterion.get(job.learner.schedule.keep)
     if score is not None and score > training.best.get("score", -np.inf):
+        (training.out / "resume").mkdir(exist_ok=True)
         save_weights(job.method, training.out / "resume" / "best.safetensors")
         training.best = {"score": score, "step": done}
     average.swap()

@@ -9,7 +9,6 @@ from torch import nn
 from einthoven.checkpoint import load_part
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
-PLACES = {"backbones": "backbone.", "heads": "heads.heads.0."}  # where a run's weights hold a part
 
 
 class Settings:
@@ -17,19 +16,36 @@ class Settings:
 
     def __init__(self) -> None:
         self.rates: list[tuple[nn.Module, float]] = []
+        self.heads = 0
 
     def apply(self, kind: str, part: Any, table: Mapping[str, Any]) -> None:
         """Start, freeze, note the rate; before anyone copies the part."""
         name = table["name"]
-        if "start" in table and kind not in PLACES:
-            raise ValueError(f"Only a backbone or a head can start from another run; {name!r} cannot.")
-        if "optional" in table and kind != "losses":
-            raise ValueError(f"Only a loss can be optional; {name!r} cannot.")
+        # Where the weights of a run hold the part: a head's place is its place among the heads.
+        prefix = {"backbones": "backbone.", "heads": f"heads.heads.{self.heads}."}.get(kind)
+        self.heads += kind == "heads"
+        refuse_wrong(kind, table, starts=prefix is not None)
         if "start" in table:
-            load_part(part, PLACES[kind], Path(table["start"]))
+            load_part(part, prefix or "", Path(table["start"]))
         freeze(part, table.get("freeze", False), name)
         if "lr" in table:
             self.rates += discriminative(part, table["lr"], name)
+
+
+def refuse_wrong(kind: str, table: Mapping[str, Any], *, starts: bool) -> None:
+    """Refuse keys that a kind of part cannot have, and values that they cannot take."""
+    name = table["name"]
+    if "start" in table and not starts:
+        raise ValueError(f"Only a backbone or a head can start from another run; {name!r} cannot.")
+    if "optional" in table and kind != "losses":
+        raise ValueError(f"Only a loss can be optional; {name!r} cannot.")
+    for key, wanted, told in (
+        ("start", str, "the folder of a run"),
+        ("optional", bool, "true or false"),
+        ("weight", int | float, "a number"),
+    ):
+        if key in table and not isinstance(table[key], wanted):
+            raise ValueError(f"{key} of {name!r} is {told}; got {table[key]!r}.")
 
 
 def freeze(part: nn.Module, how: Any, name: str) -> None:
@@ -47,7 +63,8 @@ def freeze(part: nn.Module, how: Any, name: str) -> None:
 def discriminative(part: nn.Module, lr: Any, name: str) -> list[tuple[nn.Module, float]]:
     """Give a part one rate; or, for [first, last], its stages rates that grow by one factor each.
 
-    Howard & Ruder 2018 (arXiv:1801.06146). Stages are the part's children, those of a sequence one by one.
+    Howard & Ruder 2018 (arXiv:1801.06146). Stages are the part's children, those of a sequence one by one;
+    a part of one stage learns at the last rate.
     """
     if is_rate(lr):
         return [(part, lr)]
@@ -55,7 +72,9 @@ def discriminative(part: nn.Module, lr: Any, name: str) -> list[tuple[nn.Module,
         raise ValueError(f"lr of {name!r} is a number above 0, or two: [first, last]; got {lr!r}.")
     stages = [stage for stage in stages_of(part) if any(True for _ in stage.parameters())]
     first, last = lr
-    growth = (last / first) ** (1 / max(1, len(stages) - 1))
+    if len(stages) < 2:
+        return [(part, last)]
+    growth = (last / first) ** (1 / (len(stages) - 1))
     return [(part, last)] + [(stage, first * growth**i) for i, stage in enumerate(stages)]
 
 

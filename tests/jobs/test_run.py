@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,9 +217,23 @@ def test_another_store_starts_with_the_scale_of_the_weights(run: Path, tmp_path:
     assert load(out).wants == load(run).wants
 
 
+@pytest.mark.parametrize("keep", ["best-loss", "best-auroc"])
+def test_the_best_so_far_can_be_the_first(store: Store, tmp_path: Path, keep: str) -> None:
+    out = train(recipe(train={"keep": keep, "validate": 1, "epochs": 2}), store.path, tmp_path / keep)
+    assert (out / "results.json").exists()
+
+
 def test_a_head_starts_from_another_run_as_well(store: Store, run: Path, tmp_path: Path) -> None:
-    begun = recipe(head={"start": str(run), "freeze": True}, train={"epochs": 1})
-    before, after = (load(each).method for each in (run, train(begun, store.path, tmp_path / "run")))
+    other = shutil.copytree(run, tmp_path / "other")
+    begun = recipe(head={"start": str(other), "freeze": True}, train={"epochs": 1})
+    begun["evaluate"] = {"resamples": 10, "rows": ["random_encoder"]}
+
+    def gone(now: Progress) -> None:
+        if now.what == "evaluating":
+            shutil.rmtree(other)  # by then nobody needs it
+
+    out = train(begun, store.path, tmp_path / "run", watch=gone)
+    before, after = (load(each).method for each in (run, out))
     kept = {name for name, value in before.state_dict().items() if value.equal(after.state_dict()[name])}
     assert kept >= {name for name in before.state_dict() if name.startswith("heads.")}
     assert "backbone.stem.0.weight" not in kept

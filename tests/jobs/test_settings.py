@@ -67,14 +67,26 @@ def test_freezing_all_but_the_norms() -> None:
         freeze(nn.Linear(1, 1), "some", "x")
 
 
-def test_rates_grow_along_the_network() -> None:
-    backbone = parts.build("backbones", {"name": "resnet1d_wang", "width": 8})
-    rates = discriminative(backbone, [1e-4, 1e-2], "resnet1d_wang")
-    learning = [stage for stage in [*backbone.stem, *backbone.blocks] if list(stage.parameters())]
-    assert [part for part, _ in rates] == [backbone, *learning]
+@pytest.mark.parametrize("name", parts.names("backbones"))
+def test_rates_grow_along_every_network(name: str) -> None:
+    """In the order in which the signal meets the stages, by one factor, from the first rate to the last."""
+    backbone = parts.build("backbones", {"name": name}, wants=Signal(seconds=2.5)).eval()
+    rates = discriminative(backbone, [1e-4, 1e-2], name)
+    assert rates[0] == (backbone, 1e-2)
+    met: list[nn.Module] = []
+    for stage, _ in rates[1:]:
+        stage.register_forward_hook(lambda layer, *_: met.append(layer))
+    backbone(torch.randn(2, 12, 250))
+    assert met == [stage for stage, _ in rates[1:]]
     steps = [rate for _, rate in rates[1:]]
-    assert steps[0] == pytest.approx(1e-4) and steps[-1] == pytest.approx(1e-2)
+    assert len(steps) > 1 or name.startswith("lstm")
+    if steps:
+        assert steps[0] == pytest.approx(1e-4) and steps[-1] == pytest.approx(1e-2)
     assert all(b / a == pytest.approx(steps[1] / steps[0]) for a, b in pairwise(steps))
+
+
+def test_rates_that_are_none() -> None:
+    backbone = parts.build("backbones", {"name": "resnet1d_wang", "width": 8})
     for wrong in (0, [1e-3], [1e-3, 0], "fast", True):
         with pytest.raises(ValueError, match="lr of 'x' is a number above 0, or two"):
             discriminative(backbone, wrong, "x")
@@ -90,3 +102,32 @@ def test_every_weight_learns_at_the_rate_of_its_stage() -> None:
     assert rate[id(method.backbone.body[0][0].weight)] == pytest.approx(1e-4)
     assert rate[id(method.backbone.body[-1].body[0][0].weight)] == pytest.approx(1e-2)
     assert len({round(value, 9) for value in rate.values()}) == 8
+
+
+def test_a_rate_of_the_whole_method() -> None:
+    method, settings = made(method={"name": "direct", "lr": 0.25})
+    names = {id(module): name for name, module in method.named_modules()}
+    groups = optimizer(method, Schedule(lr=0.5), {names[id(part)]: rate for part, rate in settings.rates})
+    assert [group["lr"] for group in groups.param_groups] == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({"head": {"name": "linear", "start": 3}}, "start of 'linear' is the folder of a run; got 3"),
+        ({"loss": {"name": "bce", "optional": "no"}}, "optional of 'bce' is true or false; got 'no'"),
+        ({"loss": {"name": "bce", "weight": "x"}}, "weight of 'bce' is a number; got 'x'"),
+        ({"loss": [TRIPLET | {"optional": True}]}, "No loss of this recipe takes part"),
+        ({"loss": {"name": 3}}, "A table of losses needs a name"),
+        ({"loss": {"name": "torch.nn:BCELoss"}}, "must be a subclass of einthoven.types.Loss"),
+        ({"head": {"name": "torch.nn:Identity"}}, "must be a subclass of einthoven.types.Head"),
+        ({"head": [{"name": "linear"}, {"name": "decoupled"}]}, "Two heads give logits"),
+        ({"head": {"name": "decoupled", "size": 0}}, "needs size from 1"),
+        ({"head": {"name": "decoupled", "dropout": 1.0}}, "0 <= dropout < 0.99, got 8 and 1"),
+        ({"head": {"name": "decoupled", "pool": []}}, "A pool needs a name"),
+        ({"backbone": {"name": "inception1d", "groups": 0}}, "groups from 1, got 0"),
+    ],
+)
+def test_one_line_for_what_cannot_be(tables: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        made(**tables)

@@ -36,28 +36,38 @@ class Inception(nn.Module):
         return F.relu(self.norm(torch.cat([*paths, self.pooled(self.pool(x))], 1)), inplace=True)
 
 
+class Group(nn.Module):
+    """Three inceptions and a shortcut around them."""
+
+    def __init__(self, width_in: int, width: int, kernels: Sequence[int]):
+        super().__init__()
+        dim = width * (len(kernels) + 1)
+        self.body = nn.Sequential(*(Inception(width_in if i == 0 else dim, width, kernels) for i in range(3)))
+        self.skip = conv(width_in, dim, 1, relu=False)
+
+    def forward(self, x: Float[Tensor, "batch narrow 1 time"]) -> Float[Tensor, "batch wide 1 time"]:
+        """Add the body to the shortcut."""
+        return F.relu(self.body(x) + self.skip(x))
+
+
 class Inception1d(Backbone):
-    """Blocks of inception, a shortcut around every third; a token is one sample."""
+    """Groups of three inceptions; a token is one sample."""
 
     def __init__(
-        self, wants: Signal, *, width: int = 32, blocks: int = 6, kernels: Sequence[int] = (39, 19, 9)
+        self, wants: Signal, *, width: int = 32, groups: int = 2, kernels: Sequence[int] = (39, 19, 9)
     ):
         super().__init__()
+        if groups < 1:
+            raise ValueError(f"inception1d has groups from 1, got {groups}.")
         if even := [kernel for kernel in kernels if kernel % 2 == 0]:
             raise ValueError(f"Kernels of inception1d have odd lengths, got {even[0]}.")
         self.wants, self.dim = wants, width * (len(kernels) + 1)
-        widths = [len(wants.leads)] + [self.dim] * blocks
-        self.blocks = nn.ModuleList(Inception(widths[i], width, kernels) for i in range(blocks))
-        self.skips = nn.ModuleList(conv(widths[i], self.dim, 1, relu=False) for i in range(0, blocks - 2, 3))
+        widths = [len(wants.leads), *[self.dim] * (groups - 1)]
+        self.body = nn.Sequential(*(Group(width_in, width, kernels) for width_in in widths))
         kaiming(self)
 
     def forward(
         self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
     ) -> Tokens:
         """Encode ECGs in millivolts."""
-        x = begin = image(self.admit(ecg, leads))
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            if i % 3 == 2:
-                x = begin = F.relu(x + self.skips[i // 3](begin))
-        return Tokens(steps(x))
+        return Tokens(steps(self.body(image(self.admit(ecg, leads)))))

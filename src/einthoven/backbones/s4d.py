@@ -37,7 +37,7 @@ class S4D(Backbone):
 
     The published networks are 512 wide (`width = 512`) with lr 1e-3; 128 learns a few thousand ECGs
     on two cores in minutes. Time constants are in units of 10 ms, whatever the rate and the length
-    of the window: the same weights are the same filters at 250 Hz, and on 10 s.
+    of the window: equal weights are equal filters at 250 Hz, and on 10 s.
     """
 
     def __init__(

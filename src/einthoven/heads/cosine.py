@@ -43,7 +43,7 @@ class Cosine(Head):
         bias: bool = True,
     ):
         super().__init__()
-        if scale <= 0:
+        if not scale > 0:
             raise ValueError(f"Head 'cosine': scale is above 0, got {scale:g}.")
         self.pool = Pool(dim, pool)
         self.layers = dense(self.pool.dim, hidden, labels, dropout)[:-1]  # all but the last linear map

@@ -43,6 +43,10 @@ class Decoupled(Head):
         decoupled: bool = True,
     ):
         super().__init__()
+        if size < 1 or not 0 <= dropout < 0.99:
+            raise ValueError(
+                f"Head 'decoupled' needs size from 1 and 0 <= dropout < 0.99, got {size} and {dropout:g}."
+            )
         if not (fusion or decoupled):
             raise ValueError("Head 'decoupled' needs fusion or decoupled, or both.")
         self.pool = Pool(dim, pool)

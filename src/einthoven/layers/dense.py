@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
@@ -24,10 +25,12 @@ def dense(width: int, hidden: Sequence[int], labels: int, dropout: float) -> nn.
 def keep(x: Shaped[Tensor, "*shape"], dropout: float) -> Float[Tensor, "*shape"]:
     """Draw a mask for dropout: 0, or what makes up for it.
 
-    One random byte decides on an element, so `dropout` counts in steps of 1/256; an eighth of the time
-    of a Bernoulli draw for each.
+    On the CPU one random byte decides on an element, so `dropout` counts in steps of 1/256: an eighth of
+    the time of a Bernoulli draw for each.
     """
+    if x.device.type != "cpu":
+        return F.dropout(torch.ones_like(x), dropout)
     drops = round(256 * dropout)
-    bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     mask = bits.view(torch.uint8)[: x.numel()].view(x.shape) >= drops
     return mask.to(x.dtype).mul_(256 / (256 - drops))

@@ -42,6 +42,8 @@ class Pool(nn.Module):
         how = (how,) if isinstance(how, str) else how
         if unknown := [name for name in how if name not in POOLS]:
             raise ValueError(f"No pool {unknown[0]!r}. Known: {', '.join(POOLS)}.")
+        if not how or dim < 1:
+            raise ValueError(f"A pool needs a name ({', '.join(POOLS)}) and tokens of some width.")
         self.pools, self.dim = [POOLS[name] for name in how], dim * len(how)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch pooled"]:

@@ -16,6 +16,8 @@ class Heads(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.gives = tuple(name for head in heads for name in head.gives)
+        if both := sorted({name for name in self.gives if self.gives.count(name) > 1}):
+            raise ValueError(f"Two heads give {', '.join(both)}.")
 
     def forward(self, tokens: Tokens) -> Outputs:
         """Give `features` (the mean token) and all that the heads add; two may not share a name."""

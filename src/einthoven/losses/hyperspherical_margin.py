@@ -53,7 +53,7 @@ class HypersphericalMargin(Loss):
         warmup: float = 1 / 3,
     ):
         super().__init__()
-        if not 0 <= warmup <= 1 or sharpness <= 0:
+        if not 0 <= warmup <= 1 or not sharpness > 0:
             raise ValueError(
                 "Loss 'hyperspherical_margin' needs a warmup from 0 to 1 and sharpness above 0, "
                 f"got {warmup:g} and {sharpness:g}."
