@@ -135,6 +135,22 @@ def test_labels_by_hand(tmp_path: Path, counts: np.ndarray) -> None:
     assert row["cpsc2018"] == ["LBBB", "PAC", "PVC", "RBBB", "STE"]
 
 
+@pytest.mark.parametrize(
+    ("comments", "codes"),
+    [
+        (("Dx:", "recorded at ward 5"), []),
+        (("Dx: abc",), []),
+        (("Dx: 59118001 164889003",), ["AF", "RBBB"]),
+        (("Dx: 59118001.0,59118001",), ["RBBB"]),
+    ],
+)
+def test_only_codes_are_statements(
+    tmp_path: Path, counts: np.ndarray, comments: tuple[str, ...], codes: list[str]
+) -> None:
+    write(tmp_path / "a", counts, comments=comments)
+    assert CinC(tmp_path).read(0).row["snomed"] == codes
+
+
 def test_the_table_of_codes_has_the_counts_of_the_challenge() -> None:
     assert len(snomed.SCORED) == len(set(snomed.SCORED.values())) == 30
     assert all(code.isdecimal() for code in snomed.NAMES) and len(snomed.NAMES) == 33

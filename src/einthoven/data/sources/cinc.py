@@ -3,6 +3,7 @@
 Perez Alday et al. 2020, doi:10.1088/1361-6579/abc960; Reyna et al. 2022, doi:10.1088/1361-6579/ac79fd.
 """
 
+import re
 from pathlib import Path
 
 from einthoven.data.comments import row_of
@@ -12,6 +13,8 @@ from einthoven.data.wfdb16 import Header, read_header, read_plain
 from einthoven.ecg import Record, Source
 
 __all__ = ["CinC"]
+
+CODE = re.compile(r"\b\d{6,18}\b")  # SNOMED CT: whatever else stands below an empty Dx is no statement
 
 
 class CinC(Source):
@@ -51,7 +54,7 @@ class CinC(Source):
         ecg, leads = read_plain(header, verify=self.verify)
         record_id = name.rpartition("/")[2] if self.short else name
         patient, row = row_of(header.comments)
-        codes = [code for code in row.pop("statements") if ":" not in code]  # an empty Dx is no heading
+        codes = sorted({code for text in row.pop("statements") for code in CODE.findall(text)})
         return Record(record_id, patient or record_id, ecg, leads, header.hertz, row | tasks(codes))
 
 
