@@ -104,6 +104,8 @@ def benching() -> Iterator[Callable[["Standing"], None]]:
 
 def standing_told(now: "Standing") -> str:
     """Tell what a bench is at."""
+    if now.reading:
+        return f"reading finished runs: {now.cell}"
     left = f"{lasting(now.left)} left"
     if now.run is None:
         return left

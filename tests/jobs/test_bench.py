@@ -1,21 +1,35 @@
 """A grid becomes run folders and a table: it skips, resumes, survives what fails, and runs on Ray."""
 
+import errno
 import os
+import re
+import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cohorts import store_of
 from einthoven import cli
 from einthoven.bench import Cell, Standing, bench, read_grid
+from einthoven.bench.cells import Outcome, Place
+from einthoven.bench.cluster import result, start
+from einthoven.bench.figure import layout, legend, write_figure
+from einthoven.bench.grid import Grid, on_store
 from einthoven.bench.pace import Pace
+from einthoven.bench.runner import Bench, command
+from einthoven.bench.table import Table
 from einthoven.data.store import Store
-from einthoven.show import lasting
+from einthoven.show import lasting, standing_told
 
 RECIPE = """
 [split]
@@ -134,8 +148,11 @@ def test_what_is_finished_is_not_even_planned(
         raise AssertionError("a finished cell was run again")
 
     before = (whole / "table.csv").read_bytes()
-    monkeypatch.setattr("einthoven.bench.runner.train", never)
-    bench(grid, store.path, whole)
+    monkeypatch.setattr("einthoven.bench.cells.train", never)
+    seen: list[Standing] = []
+    bench(grid, store.path, whole, watch=seen.append)
+    assert [(now.finished, now.cells, now.reading) for now in seen] == [(n, 8, True) for n in range(8)]
+    assert "reading finished runs: kinds/small-hidden-0" in standing_told(seen[0])
     assert (whole / "table.csv").read_bytes() == before
 
 
@@ -156,17 +173,21 @@ def test_a_killed_bench_ends_as_one_that_never_was(
     grid: Path, whole: Path, store: Store, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
+    cells = [str(cell) for cell in read_grid(grid).cells]
+    for cell in cells[:5]:  # as if these had run before
+        shutil.copytree(whole / "runs" / cell, out / "runs" / cell)
+        shutil.copy(whole / "runs" / f"{cell}.toml", out / "runs" / f"{cell}.toml")
     call = [sys.executable, "-c", KILLED, str(grid), str(store.path), str(out)]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=quiet) as killed:
         assert killed.stdout is not None
         for line in killed.stdout:
             finished, step = map(int, line.split())
-            if finished == 2 and step > 0:  # in the middle of the third run
+            if finished == 6 and step > 0:  # in the middle of the seventh run
                 break
         killed.send_signal(signal.SIGKILL)
-    assert len(list(out.glob("runs/*/*/results.json"))) == 2
-    assert "2 of 8 runs are finished" in (out / "table.md").read_text()
+    assert len(list(out.glob("runs/*/*/results.json"))) == 6
+    assert "6 of 8 runs are finished" in (out / "table.md").read_text()
     bench(grid, store.path, out)
     for name in ("table.csv", "figure.svg"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
@@ -182,23 +203,205 @@ def test_a_stopped_bench_says_how_it_goes_on(grid: Path, store: Store, tmp_path:
     assert "**Not complete: 1 of 8 runs" in (tmp_path / "out/table.md").read_text()
 
 
+ONE = GRID.replace('"small.toml", ', "").replace("[0, 1]", "[0]")  # a network, two arms, one seed
+
+
 def test_a_cell_that_fails_stops_no_other(store: Store, tmp_path: Path) -> None:
-    file = written(tmp_path, GRID.replace("head.hidden=[]", "head.hidde=[]"))
-    with pytest.raises(ValueError, match=r"4 of 8 cells failed: kinds/small-plain-0, .*no option 'hidde'"):
-        bench(file, store.path, tmp_path / "out")
+    turned = ONE.replace('"plain"', '"wrong"').replace("head.hidden=[]", "head.hidde=[]")
+    turned += '[[arm]]\nname = "plain"\nset = ["head.hidden=[]"]\n'
+    file = written(tmp_path, turned)
+    for _ in range(2):  # again: what is finished is kept, what failed is tried
+        with pytest.raises(
+            ValueError, match=r"1 of 3 cells failed: kinds/tiny-wrong-0\. .*no option 'hidde'"
+        ):
+            bench(file, store.path, tmp_path / "out")
     page = (tmp_path / "out/table.md").read_text()
-    assert "4 of 8 runs are finished, 4 failed" in page
-    assert "* kinds/tiny-plain-1: heads part 'linear' has no option 'hidde'" in page
-    assert len(pd.read_csv(tmp_path / "out/table.csv")) == 6
-    with pytest.raises(ValueError, match="4 of 8 cells failed"):  # again: the others are kept
-        bench(file, store.path, tmp_path / "out")
-    written(tmp_path)
-    assert "All 8 runs are finished" in (bench(file, store.path, tmp_path / "out") / "table.md").read_text()
+    assert "2 of 3 runs are finished, 1 failed" in page
+    assert "* kinds/tiny-wrong-0: heads part 'linear' has no option 'hidde'" in page
+    assert len(pd.read_csv(tmp_path / "out/table.csv")) == 4
+    file.write_text(turned.replace("head.hidde=", "head.hidden="))
+    assert "All 3 runs are finished" in (bench(file, store.path, tmp_path / "out") / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "OutOfMemoryError: CUDA out of memory."),
+        (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+def test_whatever_a_cell_does_the_others_run(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, told: str
+) -> None:
+    def faulty(made: dict[str, Any], data: Path, out: Path, **how: Any) -> Path:
+        tried.append(out.name)
+        raise fault
+
+    tried: list[str] = []
+    monkeypatch.setattr("einthoven.bench.cells.train", faulty)
+    with pytest.raises(ValueError, match="2 of 2 cells failed"):
+        bench(written(tmp_path, ONE), store.path, tmp_path / "out")
+    assert tried == ["tiny-hidden-0", "tiny-plain-0"]
+    assert f"* kinds/tiny-hidden-0: {told}\n" in (tmp_path / "out/table.md").read_text()
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_full_disk_ends_the_bench_at_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    def full(made: dict[str, Any], data: Path, out: Path, **how: Any) -> Path:
+        tried.append(out.name)
+        refused = OSError(errno.ENOSPC, "No space left on device")
+        if not wrapped:
+            raise refused
+        raise ValueError("The disk is full while writing weights.safetensors.") from refused
+
+    tried: list[str] = []
+    monkeypatch.setattr("einthoven.bench.cells.train", full)
+    with pytest.raises(ValueError, match=r"disk is full, .*0 of 2 cells.*then the same command goes on\.$"):
+        bench(written(tmp_path, ONE), store.path, tmp_path / "out")
+    assert tried == ["tiny-hidden-0"]
+
+
+@pytest.fixture
+def pair(whole: Path, store: Store, tmp_path: Path) -> tuple[Path, Path]:
+    """A grid of two finished runs, and its folder."""
+    file, out = written(tmp_path, ONE), tmp_path / "out"
+    for arm in ("hidden", "plain"):
+        shutil.copytree(whole / f"runs/kinds/tiny-{arm}-0", out / f"runs/kinds/tiny-{arm}-0")
+        shutil.copy(whole / f"runs/kinds/tiny-{arm}-0.toml", out / "runs/kinds")
+    return file, out
+
+
+@pytest.mark.parametrize("lost", ["environment.json", "log.csv"])
+def test_a_damaged_run_is_a_line_until_it_is_removed(
+    pair: tuple[Path, Path], store: Store, lost: str
+) -> None:
+    file, out = pair
+    run = out / "runs/kinds/tiny-plain-0"
+    (run / lost).unlink()
+    with pytest.raises(
+        ValueError, match=rf"1 of 2 cells failed: .*tiny-plain-0 is damaged \({lost} is missing"
+    ):
+        bench(file, store.path, out)
+    assert f"{lost} is missing): remove it" in (out / "table.md").read_text()
+    shutil.rmtree(run)
+    assert "All 2 runs are finished" in (bench(file, store.path, out) / "table.md").read_text()
+
+
+def test_the_wrong_store_does_not_wipe_a_table(pair: tuple[Path, Path], store: Store, tmp_path: Path) -> None:
+    file, out = pair
+    bench(file, store.path, out)
+    before = {name: (out / name).read_bytes() for name in ("table.md", "table.csv", "figure.svg")}
+    rows = [{"kinds": ["big"] if i % 2 else ["small"]} for i in range(20)]
+    other = store_of(tmp_path / "other", rows)
+    with pytest.raises(ValueError, match=r"out holds 2 finished runs, and none was made on .*other: choose"):
+        bench(file, other.path, out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+def test_published_figures_stand_beside_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run as `train` makes it, on a store that passes for the whole PTB-XL."""
+    rows = [{"all": ["SR"] if i % 3 else ["AF"], "fold": 1 + i % 10} for i in range(60)]
+    data = store_of(tmp_path / "store", rows).path
+    monkeypatch.setattr("einthoven.bench.words.full_version", lambda store: "PTB-XL 1.0.3")
+    monkeypatch.setattr("einthoven.bench.beside.EPOCHS", 2)
+    recipe = '[backbone]\nname="fcn_wang"\n[head]\nname="linear"\n[loss]\nname="bce"\n'
+    recipe += "[signal]\nseconds=0.2\n[train]\nepochs=2\nbatch=48\n"
+    file = written(tmp_path, GRID[: GRID.rindex("[[arm]]")].replace("small.toml", "fcn.toml"))
+    (tmp_path / "fcn.toml").write_text(recipe)
+    text = file.read_text().replace('"kinds"', '"all"').replace("[0, 1]", "[0]").replace(', "tiny.toml"', "")
+    file.write_text(text)
+    page = (bench(file, data, tmp_path / "out") / "table.md").read_text()
+    rows_told = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    mine = rows_told.index(next(row for row in rows_told if row[:3] == ["fcn", "hidden", "**here**"]))
+    assert rows_told[mine + 1] == ["", "", "Zhang et al. 2023", ".912 ±.001"]
+    assert rows_told[mine + 2] == ["", "", "Strodthoff et al. 2021", ".918 ±.008"]
+
+
+def test_a_task_may_name_its_store(store: Store, tmp_path: Path) -> None:
+    file = written(tmp_path, ONE.replace('["kinds"]', '["python/kinds"]'))
+    read = on_store(read_grid(file), store)
+    plain = read_grid(written(tmp_path / "plain", ONE))
+    assert read.cells == plain.cells and [c.made for c in read.cells] == [c.made for c in plain.cells]
+    both = written(tmp_path / "both", ONE.replace('["kinds"]', '["python/kinds", "kinds"]'))
+    with pytest.raises(ValueError, match=r"grid.toml: the cell kinds/tiny-hidden-0 stands in the grid twice"):
+        on_store(read_grid(both), store)
+
+
+def test_two_recipes_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, GRID.replace('"tiny.toml"', '"more/Small.toml"'))
+    written(tmp_path / "more")
+    (tmp_path / "more/small.toml").rename(tmp_path / "more/Small.toml")
+    with pytest.raises(ValueError, match=r"small.toml and .*more/Small.toml have one file name"):
+        read_grid(file)
+    again = '[[grid]]\nrecipes = ["./small.toml"]\ntasks = ["words"]\nseeds = [0]\n'
+    assert len(read_grid(written(tmp_path, GRID + again)).cells) == 10  # one file, two blocks
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("my net", "my net.toml: the recipes of a grid name folders, .*rename it"),
+        ("con", "rename it"),
+        ("net.", "rename it"),
+        ("Mean", "cannot be called 'Mean': the table needs that name"),
+    ],
+)
+def test_a_recipe_whose_name_cannot_be_a_folders_is_refused(tmp_path: Path, name: str, told: str) -> None:
+    file = written(tmp_path, GRID.replace("tiny", name))
+    (tmp_path / "tiny.toml").rename(tmp_path / f"{name}.toml")
+    with pytest.raises(ValueError, match=told):
+        read_grid(file)
+
+
+def test_an_undefined_score_is_told_in_words(
+    store: Store, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = pair
+    read = read_grid(file)
+    made = Bench(read, Place(out, store.path, ""), Table(read, store, "", 5), lambda now: None, 1)
+    made.note(Outcome(read.cells[0]))
+    found = made.table.finished[read.cells[0]]
+    blank = found._replace(score=found.score._replace(value=float("nan")))
+    made.table.finished[read.cells[0]] = blank
+    assert made.ended(read.cells[0]).startswith("AUROC undefined, ")
+
+
+def test_the_command_can_be_pasted() -> None:
+    told = command(Path("my grid.toml"), Path("a store"), Path("out"), "cpu", 2)
+    words = ["einthoven", "bench", "my grid.toml", "--data", "a store", "--out", "out", "--device", "cpu"]
+    assert shlex.split(told) == [*words, "--ray", "2"]
+
+
+def test_the_figure_has_room_for_long_names_and_many_arms(
+    store: Store, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Three arms and a long name: nothing begins left of the edge, the legend stands once, above."""
+    out, long = tmp_path / "figure", "a_network_whose_name_is_much_longer_than_others"
+    made = tuple(
+        Cell("kinds", name, f"{arm} {'x' * 30}", 0, {})
+        for name in (long, "tiny")
+        for arm in ("first", "second", "third")
+    )
+    read = Grid(Path("grid.toml"), "Trial", False, tuple(c.arm for c in made[:3]), made)
+    table = Table(read, store, "", 5)
+    for cell in made:
+        assert table.take(cell, pair[1] / "runs/kinds/tiny-plain-0") == ""
+    placed = layout(table)
+    assert placed.margin > len(long) * 0.06 and len(placed.legend) == 1  # inches; a letter of 9 pt: 0.075
+    assert sum(map(len, placed.legend)) == 3
+    out.mkdir()
+    write_figure(table, out / "figure.svg")
+    text = (out / "figure.svg").read_text()
+    assert text.count("● first") == 1 and text.count("120 records") == 1
+    lines = legend(tuple(f"{n} {'x' * 40}" for n in range(4)), 8.0)
+    assert [len(line) for line in lines] == [2, 2]
 
 
 def test_a_run_of_another_recipe_is_refused_and_not_counted(store: Store, tmp_path: Path) -> None:
-    one = GRID.replace('"small.toml", ', "").replace("[0, 1]", "[0]")
-    file = written(tmp_path, one)
+    file = written(tmp_path, ONE)
     bench(file, store.path, tmp_path / "out")
     (tmp_path / "tiny.toml").write_text(RECIPE.format(width=5))
     with pytest.raises(ValueError, match=r"2 of 2 cells failed: .* is another recipe than this one"):
@@ -209,18 +412,18 @@ def test_a_run_of_another_recipe_is_refused_and_not_counted(store: Store, tmp_pa
 
 def test_the_table_is_current_after_every_cell(store: Store, tmp_path: Path) -> None:
     seen: list[Standing] = []
-    pages = []
+    pages: list[str] = []
 
     def watch(now: Standing) -> None:
         seen.append(now)
         if now.ended:
             pages.append((tmp_path / "out/table.md").read_text())
 
-    file = written(tmp_path, GRID.replace("seeds = [0, 1]", "seeds = [0]"))
-    bench(file, store.path, tmp_path / "out", watch=watch)
-    assert [f"{n} of 4 runs" in page for n, page in enumerate(pages, 1)] == [True, True, True, False]
+    bench(written(tmp_path, ONE), store.path, tmp_path / "out", watch=watch)
+    assert [f"{n} of 2 runs" in page for n, page in enumerate(pages, 1)] == [True, False]
+    assert (seen[0].finished, seen[0].cells, seen[0].run, seen[0].ended) == (0, 2, None, "")  # at once
     ended = [now for now in seen if now.ended]
-    assert [now.finished for now in ended] == [1, 2, 3, 4] and ended[-1].left == 0
+    assert [now.finished for now in ended] == [1, 2] and ended[-1].left == 0
     assert ended[0].left > 0 and ended[0].ended.startswith("AUROC 0.")
     assert [now for now in seen if now.run and now.run.what == "training"]
 
@@ -244,17 +447,25 @@ def test_two_benches_do_not_share_a_folder(grid: Path, store: Store, tmp_path: P
     [
         ("ensemble = true", "ensembel = true", "no option 'ensembel'.*Did you mean 'ensemble'"),
         ("seeds = [0, 1]", "seed = [0, 1]", r"\[grid\] has no option 'seed'.*Did you mean 'seeds'"),
-        ("seeds = [0, 1]", "seeds = [0, 1.5]", r"\[grid\] seeds is .*; got \(0, 1.5\)"),
-        ("seeds = [0, 1]", "seeds = [0, -1]", "seeds are whole numbers from 0, got -1"),
+        ("seeds = [0, 1]", "seeds = [0, 1.5]", r"\[grid\] seeds is a list of whole numbers; got \[0, 1.5\]"),
+        ('["kinds"]', '"kinds"', r"\[grid\] tasks is a list of words; got 'kinds'"),
+        ("ensemble = true", 'ensemble = "yes"', "ensemble is true or false; got 'yes'"),
+        ("seeds = [0, 1]", "seeds = [0, -1]", "seeds are whole numbers from 0 to 2147483647, got -1"),
+        ("seeds = [0, 1]", "seeds = [0, 2147483648]", "from 0 to 2147483647, got 2147483648"),
         ("seeds = [0, 1]", "seeds = []", "one has no seeds"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "the cell kinds/small-hidden-0 stands in the grid twice"),
         ('"tiny.toml"]', '"tiny.toml", "./tiny.toml"]', "tiny-hidden-0 stands in the grid twice"),
         ('"tiny.toml"', '"absent.toml"', "No recipe at .*absent.toml"),
         ('["kinds"]', '["kind"]', "no task 'kind' in .*Did you mean 'kinds'"),
         ('name = "plain"', 'name = "hidden"', "two arms are called 'hidden'"),
+        ('name = "plain"', 'name = "Hidden"', "two arms are called 'hidden'"),
         ('name = "plain"', 'name = "a/b"', "an .*arm.* needs a name of letters"),
+        ('name = "plain"', 'name = "nul"', "an .*arm.* needs a name .*got 'nul'"),
+        ('name = "plain"', 'name = "a."', "an .*arm.* needs a name .*got 'a.'"),
         ('name = "plain"', "", "needs a name of letters.*got ''"),
         ('["head.hidden=[]"]', '["seed=3"]', "arm 'plain' changes the seed or the task"),
+        ('["head.hidden=[]"]', '["task.column=age"]', "arm 'plain'.*column makes a task of its own"),
+        ("set = [", 'set = ["task.above=60", ', r"\[task\] above makes a task of its own; a bench takes"),
         ('["head.hidden=[]"]', '["split.seed=3"]', r"differ in \[split\]"),
         ('["head.hidden=[]"]', '["head"]', "--set takes key=value"),
         ("[[arm]]", "[[arms]]", "no option 'arms'.*Did you mean 'arm'"),
@@ -287,16 +498,15 @@ def test_a_bad_grid_is_told_in_one_line_before_anything_runs(
 def test_the_command_prints_a_line_a_run_and_the_table(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = written(tmp_path, GRID.replace("seeds = [0, 1]", "seeds = [0]"))
-    out = tmp_path / "out"
+    file, out = written(tmp_path, ONE), tmp_path / "out"
     monkeypatch.setattr(
         sys, "argv", ["einthoven", "bench", str(file), "--data", str(store.path), "--out", str(out)]
     )
     cli.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1/4 kinds/small-hidden-0: AUROC 0.") and lines[0].endswith(" left")
-    assert lines[3].startswith("4/4 kinds/tiny-plain-0: AUROC 0.") and not lines[3].endswith(" left")
-    assert lines[4] == "# Trial"
+    assert lines[0].startswith("1/2 kinds/tiny-hidden-0: AUROC 0.") and lines[0].endswith(" left")
+    assert lines[1].startswith("2/2 kinds/tiny-plain-0: AUROC 0.") and not lines[1].endswith(" left")
+    assert lines[2] == "# Trial"
     assert lines[-1] == f"Table: {out / 'table.md'}, figure: {out / 'figure.svg'}"
 
 
@@ -331,6 +541,56 @@ def test_ray_that_is_not_installed_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_ray_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # nobody listens
+        monkeypatch.setenv("RAY_ADDRESS", address := f"127.0.0.1:{free.getsockname()[1]}")
+        with pytest.raises(ValueError, match=f"No Ray cluster answers at RAY_ADDRESS={address}"):
+            start(ModuleType("ray"), 2)
+
+
+class RayError(Exception):
+    """As ray's."""
+
+
+class RayTaskError(RayError):
+    """As ray's, around what was raised in the worker."""
+
+    def __init__(self, cause: Exception):
+        self.cause = cause
+
+
+def broken_ray(ends: Exception) -> ModuleType:
+    """Stand in for ray where it will not join, or where a worker ends badly."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ends
+
+    made = ModuleType("ray")
+    vars(made).update(init=fail, get=fail, exceptions=ModuleType("exceptions"))
+    vars(made.exceptions).update(RayError=RayError, RayTaskError=RayTaskError)
+    return made
+
+
+def test_a_ray_cluster_that_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(ValueError, match="Ray cluster at RAY_ADDRESS=auto: ConnectionError: not found$"):
+        start(broken_ray(ConnectionError("not found\nmore")), 2)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (RayError(), r"its worker died \(RayError\); the same command goes on"),
+        (RayTaskError(ImportError("no libcuda\nmore")), "ImportError: no libcuda$"),
+    ],
+)
+def test_a_worker_of_ray_that_ends_badly_is_its_cells_failure(ends: Exception, told: str) -> None:
+    cell = Cell("kinds", "small", "hidden", 0, {})
+    outcome = result(broken_ray(ends), None, cell)
+    assert outcome.cell == cell and re.match(told, outcome.reason)
+
+
 ON_RAY = """
 import sys
 from pathlib import Path
@@ -358,7 +618,7 @@ def test_two_workers_of_ray_make_the_same_table(
 @pytest.mark.slow
 def test_a_failing_cell_on_ray_stops_no_other(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    one = GRID.replace('"small.toml", ', "").replace("[0, 1]", "[0]").replace("head.hidden", "head.hidde")
+    one = ONE.replace("head.hidden", "head.hidde")
     call = [sys.executable, "-c", ON_RAY, str(written(tmp_path, one)), str(store.path), str(tmp_path / "out")]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(call, capture_output=True, text=True, env=quiet, check=False, timeout=300)

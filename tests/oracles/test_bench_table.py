@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,13 @@ def folder(run: Path, truth: np.ndarray, score: np.ndarray, *, order: Any = slic
     frame |= {f"score/{label}": score[:, i] for i, label in enumerate(LABELS)}
     pd.DataFrame(frame).iloc[order].to_parquet(run / "predictions.parquet")
     sizes = {split: {"records": 80, "patients": 40} for split in ("train", "validation", "test")}
-    results = {"model": {"parameters": 9, "steps": 5}, "counts": sizes, "split": "fold"}
-    (run / "results.json").write_text(json.dumps(results | {"task": {"labels": LABELS}}))
+    results = {"model": {"parameters": 9, "steps": 5}, "counts": sizes, "task": {"labels": LABELS}}
+    results |= {"test": {"auroc": {"undefined": ["rare"]}}}
+    (run / "results.json").write_text(json.dumps(results))
     versions = {"einthoven": "0", "torch": "0"}
     told = {"versions": versions, "git": None, "device": "cpu", "seconds": {"train": 2.0, "answers": 1.0}}
     (run / "environment.json").write_text(json.dumps(told))
+    (run / "log.csv").write_text("seconds,records_per_second\n1,30\n3,10\n")
     return run
 
 
@@ -158,12 +161,55 @@ def test_a_mean_has_the_spread_of_its_seeds(table: Table, truth: np.ndarray) -> 
 def test_an_ensemble_averages_the_probabilities_of_those_that_are_there(
     table: Table, truth: np.ndarray
 ) -> None:
-    assert table.members("kinds") == {0: ("one", "other")}  # seed 2: "one" has no decoupled run
+    assert table.members("kinds") == (("one", "other"), (0,))  # seed 2: "one" has no decoupled run
     for arm in ARMS:
         line = line_of(table, "ensemble", arm, "seeds")
         mean = (answers(truth, "one", arm, 0) + answers(truth, "other", arm, 0)) / 2
         assert line.score is not None and line.score.value == pytest.approx(by_hand(truth, mean), abs=1e-12)
         assert (line.gain is None) == (arm == "linear")
+
+
+def test_an_ensemble_has_one_size(store: Store, truth: np.ndarray, tmp_path: Path) -> None:
+    """Seed 0 has three networks, seeds 1 to 3 have two of them: a mean over all would mix sizes."""
+    there = {"one": (0, 1, 2, 3), "other": (0, 1, 2), "third": (0,)}
+    cells = tuple(cell(name, "linear", seed) for name in there for seed in range(4))
+    made = Table(Grid(Path("grid.toml"), "Trial", True, ("linear",), cells), store, "", RESAMPLES)
+    for name in ("one", "other", "third"):
+        for seed in there[name]:
+            run = folder(tmp_path / f"{name}{seed}", truth, answers(truth, name, "linear", seed))
+            assert made.take(cell(name, "linear", seed), run) == ""
+        if name == "other":
+            assert made.members("kinds") == (("one", "other"), (0, 1, 2))
+            assert line_of(made, "ensemble", "linear", "seeds").seeds == (0, 1, 2)
+    assert made.members("kinds") == (("one", "other", "third"), (0,))
+    line = line_of(made, "ensemble", "linear", "seeds")
+    assert line.seeds == (0,) and np.isnan(line.sd)
+    assert "* kinds, seed 0: one, other, third" in "\n".join(page(made))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("environment.json", None, "environment.json is missing"),
+        ("environment.json", "{}", "environment.json lacks something: 'seconds'"),
+        ("log.csv", None, "log.csv is missing"),
+        ("log.csv", "seconds,records_per_second\n1,x\n", "log.csv cannot be read"),
+        ("results.json", "", "results.json cannot be read"),
+        ("results.json", "[]", "results.json lacks something"),
+        ("predictions.parquet", None, "predictions.parquet is missing"),
+        ("predictions.parquet", "torn", "predictions.parquet cannot be read"),
+    ],
+)
+def test_a_damaged_run_is_named_with_the_remedy(
+    store: Store, truth: np.ndarray, tmp_path: Path, file: str, text: str | None, told: str
+) -> None:
+    asked = cell("one", "linear", 0)
+    made = Table(Grid(Path("grid.toml"), "Trial", False, ARMS, (asked,)), store, "", RESAMPLES)
+    run = folder(tmp_path / "run", truth, answers(truth, "one", "linear", 0))
+    (run / file).unlink() if text is None else (run / file).write_text(text)
+    reason = made.take(asked, run)
+    assert reason.startswith(f"{run} is damaged ({told}")
+    assert reason.endswith("remove it, and the same command trains it again.") and not made.finished
 
 
 def test_a_run_on_other_records_is_named_and_left_out(
@@ -186,13 +232,37 @@ def test_the_long_table_can_be_read_back(table: Table, tmp_path: Path) -> None:
     assert [row["score"], row["low"], row["gain_high"]] == pytest.approx(
         [line.score.value, line.score.low, line.gain.high], abs=1e-6
     )
-    assert row["seeds"] == row["gain_seeds"] == "0 2" and row["test_patients"] == 40
+    assert row["seeds"] == row["gain_seeds"] == "0 2" and row["test_records"] == 80
+    assert (row["labels"], row["scored"]) == (3, 2)  # of three labels, one is undefined in the test split
 
 
 def test_a_partial_page_says_what_is_missing(table: Table) -> None:
     told = "\n".join(page(table))
     assert "**Not complete: 9 of 12 runs are finished.**" in told
     assert "×2 of 3" in told and "Published" not in told and "published" in told
+
+
+def test_a_page_explains_gains_once_and_counts_what_is_scored(table: Table) -> None:
+    told = "\n".join(page(table))
+    assert told.count("resamples of the") == 1 and "number of comparisons (here 4)" in told
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    assert ["task", "labels", "scored", "train", "validation", "test"] in rows
+    assert ["kinds", "3", "2", "80", "80", "80"] in rows
+
+
+def test_patients_are_claimed_only_where_they_are_known(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store names no patients, so each record counts as one of its own."""
+    told = "\n".join(page(table))
+    assert "20 records:" in told and "Patients are unknown: each record counts as one of its own." in told
+    assert "resamples of the test records (patients are unknown)" in told and "patients)" not in told
+    write_csv(table, tmp_path / "table.csv")
+    assert pd.read_csv(tmp_path / "table.csv")["test_patients"].isna().all()
+    monkeypatch.setattr("einthoven.bench.table.patients_named", lambda records: True)
+    told = "\n".join(page(table))
+    assert "20 records of 20 patients" in told and "resamples of the test patients" in told
+    assert "## Records (patients)" in told and " 80 (40) " in told and "unknown" not in told
 
 
 class Full(Store):
@@ -203,6 +273,8 @@ class Full(Store):
         self.title, self.synthetic, self.fingerprint = "PTB-XL 1.0.3", False, "0"
         self.counts = {"patients": 18_869}
         self.records = pd.DataFrame({"fold": pd.array(folds, dtype="Int64")})
+        self.records["record_id"] = [f"r{i}" for i in range(len(self.records))]
+        self.records["patient_id"] = "p"
 
     def __len__(self) -> int:
         return self.many
@@ -223,27 +295,92 @@ def test_only_the_whole_of_ptbxl_compares(many: int, source: str, folds: Any, to
     assert full_version(Full(many, source, folds)) == told
 
 
-def test_published_figures_stand_beside_ours_on_the_full_set_only(
-    truth: np.ndarray, tmp_path: Path, store: Store
+FULL = Full(21_799, "ptbxl", range(1, 11))
+
+
+def published_rows(
+    truth: np.ndarray, run: Path, made: Mapping[str, Any], where: Store = FULL
+) -> list[list[str]]:
+    """The rows below the heading of published figures: a network with two arms, and a third that is wide."""
+    cells = []
+    for arm, more in (("linear", {}), ("decoupled", {}), ("wide", {"width": 4})):
+        head = {"name": "decoupled" if arm == "decoupled" else "linear"}
+        recipe = {"backbone": {"name": "lstm_bidir"} | more, "head": head, "train": {"epochs": 50}}
+        cells.append(Cell("all", "bilstm", arm, 0, recipe | {"task": {"name": "all"}} | dict(made)))
+    grid = Grid(Path("grid.toml"), "Trial", False, tuple(one.arm for one in cells), tuple(cells))
+    table = Table(grid, where, "", RESAMPLES)
+    for one in cells:
+        score = answers(truth, "one", one.arm if one.arm in ARMS else "linear", 0)
+        assert table.take(one, folder(run / one.arm, truth, score)) == ""
+    told = "\n".join(page(table)).partition("## Beside published figures")[2].partition("\n## ")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "|" in line]
+
+
+def test_published_figures_stand_below_the_network_that_they_are_of(
+    truth: np.ndarray, tmp_path: Path
 ) -> None:
-    asked = tuple(
-        Cell("all", "bilstm", arm, 0, {"backbone": {"name": "lstm_bidir"}, "head": {"name": arm}})
-        for arm in ARMS
-    )
-    grid = Grid(Path("grid.toml"), "Trial", False, ARMS, asked)
-    pages = []
-    for where in (Full(21_799, "ptbxl", range(1, 11)), store):
-        made = Table(grid, where, "", RESAMPLES)
-        for one in asked:
-            run = tmp_path / where.source / one.arm
-            assert made.take(one, folder(run, truth, answers(truth, "one", one.arm, 0))) == ""
-        pages.append("\n".join(page(made)))
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages[0].splitlines()]
-    assert ["", "", "Zhang et al. 2023", ".914 ±.003"] in rows  # lstm_bidir with the linear head, "all"
-    assert ["", "", "Zhang et al. 2023", ".932 ±.001"] in rows  # decoupled
-    assert ["", "", "Strodthoff et al. 2021", ".914 ±.008"] in rows
-    assert ["S4, supervised", "", "Al-Masud et al. 2026", ".941"] in rows
-    assert "Zhang" not in pages[1] and "not comparable with published figures" in pages[1]
+    rows = published_rows(truth, tmp_path, {})
+    assert [row[1:3] for row in rows[2:]] == [
+        ["linear", "**here**"],
+        ["", "Zhang et al. 2023"],
+        ["", "Strodthoff et al. 2021"],
+        ["decoupled", "**here**"],
+        ["", "Zhang et al. 2023"],
+        ["wide", "**here**"],  # its backbone is not the benchmark's
+        ["", "Strodthoff et al. 2021"],
+        ["", "Al-Masud et al. 2026"],
+    ]
+    assert [row[3] for row in rows[3:5]] == [".914 ±.003", ".914 ±.008"]
+    assert rows[6][3] == ".932 ±.001" and rows[-1][::3] == ["S4, supervised", ".941"]
+
+
+@pytest.mark.parametrize(
+    ("made", "beside"),
+    [
+        ({"split": {"by": "fold", "test": [10]}}, 3),
+        ({"split": {"by": "auto", "train": [8, 7, 6, 5, 4, 3, 2, 1]}}, 3),
+        ({"split": {"by": "fold", "test": [1], "train": [2, 3, 4, 5, 6, 7, 8, 10]}}, None),
+        ({"split": {"by": "patient"}}, None),
+        ({"train": {"epochs": 4}}, 0),
+        ({"task": {"name": "all", "flip": 0.1}}, 0),
+        ({"head": [{"name": "linear"}, {"name": "concepts"}]}, 0),
+        ({"backbone": {"name": "s4d"}}, 0),
+    ],
+)
+def test_what_was_learned_otherwise_has_no_published_row(
+    truth: np.ndarray, tmp_path: Path, made: Mapping[str, Any], beside: int | None
+) -> None:
+    rows = published_rows(truth, tmp_path, made)
+    same = [row for row in rows[2:] if row[2] != "**here**" and not row[0]]
+    assert len(same) == (beside or 0) and (rows == []) == (beside is None)
+
+
+def test_nothing_is_published_of_a_part(truth: np.ndarray, tmp_path: Path) -> None:
+    assert published_rows(truth, tmp_path, {}, Full(2_846, "ptbxl", range(1, 11))) == []
+
+
+def test_published_spreads_are_as_printed() -> None:
+    """Zhang et al. 2023, table of macro AUCs: thousandths in brackets, all to rhythm."""
+    printed = {
+        ("lstm", "linear"): (2, 2, 2, 0, 6, 3),
+        ("lstm", "decoupled"): (1, 2, 3, 0, 6, 1),
+        ("lstm_bidir", "linear"): (3, 4, 2, 1, 8, 1),
+        ("lstm_bidir", "decoupled"): (1, 3, 1, 1, 11, 1),
+        ("fcn_wang", "linear"): (1, 0, 2, 0, 9, 6),
+        ("fcn_wang", "decoupled"): (1, 3, 3, 1, 3, 1),
+        ("resnet1d_wang", "linear"): (1, 5, 3, 0, 7, 2),
+        ("resnet1d_wang", "decoupled"): (0, 2, 0, 0, 6, 1),
+        ("inception1d", "linear"): (2, 0, 0, 3, 6, 3),
+        ("inception1d", "decoupled"): (1, 2, 2, 1, 9, 1),
+        ("xresnet1d101", "linear"): (2, 2, 1, 0, 6, 1),
+        ("xresnet1d101", "decoupled"): (2, 1, 2, 2, 4, 0),
+    }
+    told = {
+        (row.backbone, row.head): tuple(round(1000 * x) for x in row.spread.values())
+        for row in published()[0]
+        if row.source.startswith("Zhang")
+    }
+    assert told == printed
 
 
 def test_published_rows_agree_with_their_own_averages() -> None:

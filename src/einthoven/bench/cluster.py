@@ -2,19 +2,20 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from einthoven.bench.cells import Outcome, Place, Told, reason_of, run_cell
 from einthoven.bench.grid import Cell
 from einthoven.evaluate.metric import cores
 
-if TYPE_CHECKING:
-    from einthoven.bench.runner import Outcome, Place, Told
+PATIENCE = 10.0  # seconds that a cluster may take to answer
 
 
-def on_cluster(workers: int) -> Callable[..., Iterator["Outcome"]]:
+def on_cluster(workers: int) -> Callable[..., Iterator[Outcome]]:
     """Return what runs cells on so many workers: of the cluster at RAY_ADDRESS, or of this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported: tells nobody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -23,7 +24,7 @@ def on_cluster(workers: int) -> Callable[..., Iterator["Outcome"]]:
     except ImportError as missing:
         raise ValueError("--ray needs: pip install 'einthoven[ray]'") from missing
 
-    def outcomes(place: "Place", cells: Sequence[Cell], told: "Told") -> Iterator["Outcome"]:
+    def outcomes(place: Place, cells: Sequence[Cell], told: Told) -> Iterator[Outcome]:
         if not cells:
             return
         start(ray, workers)
@@ -37,8 +38,14 @@ def on_cluster(workers: int) -> Callable[..., Iterator["Outcome"]]:
 
 def start(ray: ModuleType, workers: int) -> None:
     """Join the cluster at RAY_ADDRESS, or start one that only this machine can reach."""
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    if address := os.environ.get("RAY_ADDRESS"):
+        refuse_unreachable(address)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as refused:
+            raise ValueError(
+                f"Cannot join the Ray cluster at RAY_ADDRESS={address}: {reason_of(refused)}"
+            ) from (refused)
         return
     ray.init(
         num_cpus=max(workers, cores()),
@@ -49,7 +56,21 @@ def start(ray: ModuleType, workers: int) -> None:
     )
 
 
-def in_turn(ray: ModuleType, place: "Place", cells: Sequence[Cell], workers: int) -> Iterator["Outcome"]:
+def refuse_unreachable(address: str) -> None:
+    """Refuse an address where nobody listens: ray itself would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdigit()):
+        return  # "auto" or "local"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as refused:
+        raise ValueError(
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({refused}): start it, or unset RAY_ADDRESS to "
+            "use this machine."
+        ) from refused
+
+
+def in_turn(ray: ModuleType, place: Place, cells: Sequence[Cell], workers: int) -> Iterator[Outcome]:
     """Keep as many cells running as there are workers, in their order; yield them as they end."""
     there = ray.cluster_resources()
     cpus = max(1, int(there.get("CPU", 1)) // workers)
@@ -66,14 +87,13 @@ def in_turn(ray: ModuleType, place: "Place", cells: Sequence[Cell], workers: int
         yield result(ray, ended, running.pop(ended))
 
 
-def result(ray: ModuleType, ended: Any, cell: Cell) -> "Outcome":
+def result(ray: ModuleType, ended: Any, cell: Cell) -> Outcome:
     """Return what became of a cell; a worker that was killed is its cell's failure, and nobody else's."""
-    from einthoven.bench.runner import Outcome
-
-    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
     try:
         outcome: Outcome = ray.get(ended)
-    except died as death:
+    except ray.exceptions.RayTaskError as wrong:
+        return Outcome(cell, reason_of(wrong.cause))
+    except ray.exceptions.RayError as death:
         return Outcome(
             cell, f"its worker died ({type(death).__name__}); the same command goes on from there."
         )
@@ -92,11 +112,9 @@ def share(gpus: float, workers: int) -> float:
     return int(10_000 / on_one) / 10_000
 
 
-def in_worker(place: "Place", cell: Cell, threads: int) -> "Outcome":
+def in_worker(place: Place, cell: Cell, threads: int) -> Outcome:
     """Run a cell in a worker, with its part of the cores."""
     import torch
-
-    from einthoven.bench.runner import run_cell
 
     torch.set_num_threads(threads)
     return run_cell(place, cell)

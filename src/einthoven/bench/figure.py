@@ -1,12 +1,14 @@
 """The figure of a bench: every network's scores by arm, and beside them the paired gains."""
 
+import unicodedata
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from einthoven.bench.grid import ENSEMBLE, MEAN
+from einthoven.bench.spell import sized
 from einthoven.bench.table import Line, Table
 from einthoven.data.files import new_file
 
@@ -18,30 +20,49 @@ INK, QUIET, RULE = "#1b1d21", "#5a606b", "#d9dce2"
 STYLE: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "einthoven"}
 STYLE |= {"text.color": INK, "axes.edgecolor": RULE, "axes.labelcolor": QUIET}
 STYLE |= {"xtick.color": QUIET, "ytick.color": INK}
-# Inches: of a network, above and below the rows of a task, and of the title.
-ROW, HEAD, FOOT, TITLE = 0.34, 0.55, 0.62, 0.4
+# Inches: around all, of the scores and the gains, between these, of a line of words, and above and
+# below the rows of a task.
+EDGE, SCORES, GAINS, BETWEEN, LINE, ABOVE, BELOW = 0.25, 4.0, 3.1, 0.3, 0.24, 0.45, 0.55
+SCORE_WORDS = "test macro AUROC, 95 % interval; small: each seed"
+
+
+class Layout(NamedTuple):
+    """Where things stand, in inches."""
+
+    margin: float  # left of the scores: the names of the rows
+    width: float
+    legend: tuple[tuple[tuple[str, int], ...], ...]  # lines of (arm, its place)
+    row: float
+    tasks: tuple[tuple[str, float], ...]  # task -> height
+
+    @property
+    def head(self) -> float:
+        """The height of title, store and legend."""
+        return EDGE + LINE * (2.2 + len(self.legend))
+
+    @property
+    def height(self) -> float:
+        """The height of all."""
+        return self.head + sum(height for _, height in self.tasks)
 
 
 def write_figure(table: Table, path: Path) -> None:
     """Draw `figure.svg`; equal tables give equal bytes."""
-    tasks = [task for task in table.grid.tasks if task in table.referees]
-    if not tasks:
+    if not table.referees:
         path.unlink(missing_ok=True)  # of runs that no longer count
         return
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    placed = layout(table)
     with mpl.rc_context(STYLE):
-        heights = [HEAD + FOOT + ROW * len(names_of(table, task)) for task in tasks]
-        top = sum(heights)
-        figure = Figure(figsize=(9.0, top + TITLE))
+        figure = Figure(figsize=(placed.width, placed.height))
         FigureCanvasSVG(figure)
-        made_on = f"{table.store.title.rstrip('.')}, {len(table.store):,} records"
-        figure.text(0.03, 1 - 0.3 / (top + TITLE), table.grid.title, fontsize=12)
-        figure.text(0.97, 1 - 0.3 / (top + TITLE), made_on, color=QUIET, ha="right")
-        for task, height in zip(tasks, heights, strict=True):
-            draw_task(figure, table, task, (top - height, height))
+        draw_head(figure, table, placed)
+        top = placed.height - placed.head
+        for task, height in placed.tasks:
+            draw_task(figure, table, placed, task, top)
             top -= height
         held = BytesIO()
         figure.savefig(held, format="svg", facecolor="white", metadata={"Date": None})
@@ -49,28 +70,85 @@ def write_figure(table: Table, path: Path) -> None:
         file.write(held.getvalue())
 
 
+def layout(table: Table) -> Layout:
+    """Measure: the longest name makes the margin, the arms the height of a row."""
+    tasks = [task for task in table.grid.tasks if task in table.referees]
+    shown = [called(name) for task in tasks for name in names_of(table, task)]
+    margin = EDGE + max(map(inches, shown)) + 0.1
+    width = margin + (SCORES + BETWEEN + GAINS if len(table.grid.arms) > 1 else SCORES + GAINS) + EDGE
+    width = max(width, inches(table.grid.title, 12) + 2 * EDGE, inches(sized(table.store)) + 2 * EDGE)
+    row = max(0.34, 0.14 * len(table.grid.arms))
+    heights = [(task, ABOVE + BELOW + row * len(names_of(table, task))) for task in tasks]
+    return Layout(margin, width, legend(table.grid.arms, width - 2 * EDGE), row, tuple(heights))
+
+
+def inches(text: str, size: float = 9) -> float:
+    """Return how much room a text takes at most; what draws the SVG may have another font."""
+    letters = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return letters * size * 0.0092
+
+
+def legend(arms: tuple[str, ...], width: float) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """Break the names of the arms into lines; a single one needs no name."""
+    lines: list[list[tuple[str, int]]] = []
+    for place, arm in enumerate(arms if len(arms) > 1 else ()):
+        if not lines or sum(entry(name) for name, _ in lines[-1]) + entry(arm) > width:
+            lines.append([])
+        lines[-1].append((arm, place))
+    return tuple(map(tuple, lines))
+
+
+def entry(arm: str) -> float:
+    """Return the room of an arm in the legend."""
+    return inches(f"● {arm}") + 0.2
+
+
+def draw_head(figure: Any, table: Table, placed: Layout) -> None:
+    """Write the title, the store and the arms, each in its colour."""
+    up, across = EDGE + LINE / 2, placed.width
+
+    def write(x: float, words: str, **how: Any) -> None:
+        figure.text(x / across, 1 - up / placed.height, words, va="center", **how)
+
+    write(EDGE, table.grid.title, fontsize=12)
+    up += LINE
+    write(EDGE, sized(table.store), color=QUIET)
+    up += 1.1 * LINE
+    for line in placed.legend:
+        x = EDGE
+        for arm, place in line:
+            write(x, f"● {arm}", color=COLOURS[place % len(COLOURS)])
+            x += entry(arm)
+        up += LINE
+
+
 def names_of(table: Table, task: str) -> list[str]:
     """List the rows of a task: networks, their mean gain, the ensemble."""
     several = [MEAN] if len(table.grid.arms) > 1 and len(table.grid.recipes(task)) > 1 else []
-    ensemble = [ENSEMBLE] if table.members(task) else []
+    ensemble = [ENSEMBLE] if table.members(task).recipes else []
     return [*table.grid.recipes(task), *several, *ensemble]
 
 
-def draw_task(figure: Any, table: Table, task: str, place: tuple[float, float]) -> None:
+def called(name: str) -> str:
+    """Return what stands beside a row."""
+    return f"{MEAN} of networks" if name == MEAN else name
+
+
+def draw_task(figure: Any, table: Table, placed: Layout, task: str, top: float) -> None:
     """Draw one task: scores on the left, gains on the right, of one row per network."""
-    whole = figure.get_size_inches()[1]
-    low, high = place[0] + FOOT, place[0] + place[1] - HEAD
-    names, many = names_of(table, task), len(table.grid.arms) > 1
-    box = (low / whole, (high - low) / whole)
-    left: Axes = figure.add_axes((0.17, box[0], 0.42 if many else 0.75, box[1]))
+    names, many, across = names_of(table, task), len(table.grid.arms) > 1, placed.width
+    high = (top - ABOVE) / placed.height
+    tall = placed.row * len(names) / placed.height
+    wide = SCORES if many else SCORES + GAINS
+    left: Axes = figure.add_axes((placed.margin / across, high - tall, wide / across, tall))
     lines = [line for line in table.lines() if line.task == task]
     for arm in table.grid.arms:
         draw(left, table, [x for x in lines if x.arm == arm], names, gains=False)
-    prepare(left, names, "test macro AUROC, 95 % interval; small: each seed")
-    figure.text(0.17, (high + 0.2) / whole, task, fontsize=11, weight="bold")
-    legend(figure, table, (high + 0.2) / whole)
+    prepare(left, [called(name) for name in names], SCORE_WORDS)
+    figure.text(placed.margin / across, high + 0.12 / placed.height, task, fontsize=11, weight="bold")
     if many:
-        right: Axes = figure.add_axes((0.63, box[0], 0.34, box[1]))
+        begin = (placed.margin + SCORES + BETWEEN) / across
+        right: Axes = figure.add_axes((begin, high - tall, GAINS / across, tall))
         right.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
         for arm in table.grid.arms[1:]:
             draw(right, table, [x for x in lines if x.arm == arm], names, gains=True)
@@ -78,14 +156,14 @@ def draw_task(figure: Any, table: Table, task: str, place: tuple[float, float]) 
 
 
 def draw(axes: "Axes", table: Table, lines: list[Line], names: list[str], *, gains: bool) -> None:
-    """Draw the dots and intervals of one arm."""
+    """Draw the dots and intervals of one arm; the arms share 0.7 of a row's height."""
     for line in lines:
         found = line.gain if gains else line.score
         if found is None or np.isnan(found.value):
             continue
         arms = table.grid.arms[1:] if gains else table.grid.arms
         colour = COLOURS[table.grid.arms.index(line.arm) % len(COLOURS)]
-        y = names.index(line.recipe) + 0.2 * (arms.index(line.arm) - (len(arms) - 1) / 2)
+        y = names.index(line.recipe) + 0.7 / len(arms) * (arms.index(line.arm) - (len(arms) - 1) / 2)
         hollow = line.recipe in (MEAN, ENSEMBLE)
         if line.of == "run":
             axes.plot(found.value, y, "o", color=colour, markersize=2.4, alpha=0.7, zorder=2)
@@ -98,7 +176,7 @@ def draw(axes: "Axes", table: Table, lines: list[Line], names: list[str], *, gai
 def prepare(axes: "Axes", names: list[str], words: str) -> None:
     """Set one row per network from the top, light rules, and what the axis shows."""
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), [f"{MEAN} of networks" if n == MEAN else n for n in names])
+    axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(words, fontsize=8)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -106,12 +184,3 @@ def prepare(axes: "Axes", names: list[str], words: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.locator_params(axis="x", nbins=6)
-
-
-def legend(figure: Any, table: Table, height: float) -> None:
-    """Name the arms above the scores, each in its colour."""
-    at = 0.59 if len(table.grid.arms) > 1 else 0.92
-    for place in reversed(range(len(table.grid.arms))):
-        name, colour = table.grid.arms[place], COLOURS[place % len(COLOURS)]
-        figure.text(at, height, f"● {name}", color=colour, ha="right", fontsize=9)
-        at -= 0.035 + 0.0105 * len(name)

@@ -1,22 +1,22 @@
-"""Run the cells of a grid, skip what is finished, and keep the table current."""
+"""Run a grid, skip what is finished, and keep the table current."""
 
-import json
+import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from einthoven.bench.cells import Outcome, Place, one_by_one
 from einthoven.bench.figure import write_figure
-from einthoven.bench.grid import Cell, Grid, read_grid, refuse_tasks
+from einthoven.bench.grid import Cell, Grid, on_store, read_grid
 from einthoven.bench.pace import Pace
 from einthoven.bench.table import Table
 from einthoven.bench.words import write_markdown
 from einthoven.bench.write import write_csv, write_times
-from einthoven.data.files import alone, one_line, write_text
+from einthoven.data.files import alone, one_line
 from einthoven.data.store import open_store
-from einthoven.recipe import written
-from einthoven.run import Progress, Watch, train
+from einthoven.run import Progress
 
 
 class Standing(NamedTuple):
@@ -24,66 +24,14 @@ class Standing(NamedTuple):
 
     finished: int
     cells: int
-    cell: Cell
+    cell: Cell  # the one that runs, has ended or comes next
     left: float  # seconds, NaN unknown
     run: Progress | None = None  # of the cell, while it runs
     ended: str = ""  # what became of the cell, once it has ended
-
-
-class Outcome(NamedTuple):
-    """What became of a cell: finished, or the reason why not; and how long that took."""
-
-    cell: Cell
-    reason: str = ""
-    seconds: float = 0.0
+    reading: bool = False  # cells that are finished already: `finished` of `cells` are read
 
 
 Tell = Callable[[Standing], None]
-Told = Callable[[Cell, Progress], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the cells of a bench are, and on what they run."""
-
-    out: Path
-    data: Path
-    fingerprint: str
-    device: str | None = None
-
-    def run(self, cell: Cell) -> Path:
-        """Return the run folder of a cell."""
-        return self.out / "runs" / str(cell)
-
-    def asked(self, cell: Cell) -> Path:
-        """Return the file beside a finished run that says which recipe it answers."""
-        folder = self.run(cell)
-        return folder.with_name(f"{folder.name}.toml")
-
-    def has(self, cell: Cell) -> bool:
-        """Say whether a cell is finished, for this recipe and store, without planning it again."""
-        run, asked = self.run(cell), self.asked(cell)
-        if not (run / "results.json").is_file() or not asked.is_file():
-            return False
-        begun = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
-        return begun == self.fingerprint and asked.read_text(encoding="utf-8") == written(cell.made)
-
-
-def run_cell(place: Place, cell: Cell, watch: Watch = lambda progress: None) -> Outcome:
-    """Train a cell, or take it up where it was; a mistake in one cell is told, not raised."""
-    began = time.monotonic()
-    try:
-        train(cell.made, place.data, place.run(cell), resume=True, device=place.device, watch=watch)
-        write_text(place.asked(cell), written(cell.made))
-    except ValueError as mistake:
-        return Outcome(cell, " ".join(str(mistake).split()))
-    return Outcome(cell, seconds=time.monotonic() - began)
-
-
-def one_by_one(place: Place, cells: Sequence[Cell], told: Told) -> Iterator[Outcome]:
-    """Run cells in this process."""
-    for cell in cells:
-        yield run_cell(place, cell, lambda progress, cell=cell: told(cell, progress))  # type: ignore[misc]
 
 
 @dataclass
@@ -112,7 +60,14 @@ class Bench:
             self.table.failed[cell] = reason
             self.pace.stopped(cell)
         else:
-            self.pace.took(cell, max(self.table.finished[cell].seconds, outcome.seconds))
+            self.pace.took(cell, max(self.table.finished[cell].facts.seconds, outcome.seconds))
+
+    def read(self) -> None:
+        """Take in what is finished."""
+        kept = [outcome for cell in self.grid.cells if (outcome := self.place.kept(cell))]
+        for many, outcome in enumerate(kept):
+            self.watch(Standing(many, len(kept), outcome.cell, float("nan"), reading=True))
+            self.note(outcome)
 
     def told(self, cell: Cell, progress: Progress) -> None:
         """Pass on where a running cell stands."""
@@ -129,7 +84,8 @@ class Bench:
         if reason := self.table.failed.get(cell):
             return f"failed: {reason}"
         found = self.table.finished[cell]
-        return f"AUROC {found.score.value:.3f}, {found.seconds:,.0f} s"
+        area = found.score.value
+        return f"AUROC {'undefined' if area != area else f'{area:.3f}'}, {found.facts.seconds:,.0f} s"
 
     def write(self) -> None:
         """Write the table of what there is; the figure takes longer, and so waits a minute for the next."""
@@ -159,8 +115,8 @@ def bench(
     What is finished is kept, what was killed goes on. `ray` spreads the cells over so many workers of a
     Ray cluster. A cell that cannot run is named in the table, and by a ValueError when all others are done.
     """
-    read, store = read_grid(grid), open_store(data)
-    refuse_tasks(read, store)
+    asked, store = read_grid(grid), open_store(data)
+    read = on_store(asked, store)
     outcomes = spread(ray) if ray else one_by_one
     with one_line(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -185,11 +141,19 @@ def bench(
 
 def carry_out(made: Bench, outcomes: Callable[..., Iterator[Outcome]]) -> None:
     """Take what is finished, run the rest, and write the table after every cell."""
-    for cell in [cell for cell in made.grid.cells if made.place.has(cell)]:
-        made.note(Outcome(cell))
+    made.place.refuse_other_store()
+    made.read()
     made.write()
+    if made.ahead:
+        made.watch(made.standing(made.ahead[0]))
     try:
         for outcome in outcomes(made.place, made.ahead, made.told):
+            if outcome.full:
+                done = f"{len(made.table.finished)} of {len(made.grid.cells)} cells are finished"
+                raise ValueError(
+                    f"The disk is full, and {outcome.cell} could not be written; {done}. Free some space, "
+                    "then the same command goes on."
+                )
             made.note(outcome)
             made.write()
             made.watch(made.standing(outcome.cell, ended=made.ended(outcome.cell)))
@@ -208,5 +172,7 @@ def spread(workers: int) -> Callable[..., Iterator[Outcome]]:
 
 def command(grid: Path, data: Path, out: Path, device: str | None, ray: int) -> str:
     """Write the command that makes the table again."""
-    more = (f" --device {device}" if device else "") + (f" --ray {ray}" if ray else "")
-    return f"einthoven bench {grid} --data {data} --out {out}{more}"
+    words = ["einthoven", "bench", grid, "--data", data, "--out", out]
+    words += ["--device", device] if device else []
+    words += ["--ray", ray] if ray else []
+    return shlex.join(map(str, words))

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from einthoven.data.store import Store
+
 
 def figure(value: float, places: int = 3) -> str:
     """Write a share without the zero before its point.
@@ -55,6 +57,12 @@ def count(number: int, thing: str) -> str:
     ('1 record', '2,000 records')
     """
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def sized(store: Store) -> str:
+    """Return a store's title with its number of records, as part of a sentence; many titles say it."""
+    title, records = store.title.rstrip("."), count(len(store), "record")
+    return title if records in title else f"{title}, {records}"
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

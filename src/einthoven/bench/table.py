@@ -3,24 +3,22 @@
 All runs of a task are scored on the same drawn patients, so any of them can be subtracted.
 """
 
-import csv
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from einthoven.bench.facts import Facts, read_facts, read_test
 from einthoven.bench.grid import ENSEMBLE, MEAN, Cell, Grid
+from einthoven.data.split import patients_named
 from einthoven.data.store import Store
-from einthoven.evaluate.answers import Answers, read_answers
 from einthoven.evaluate.bootstrap import Interval, evaluated, interval, resample_weights
-from einthoven.evaluate.compare import matching
+from einthoven.evaluate.compare import matching, no_difference
 from einthoven.evaluate.scores import macro_auroc
-from einthoven.results import read_results
 
 
 class Score(NamedTuple):
@@ -59,25 +57,26 @@ class Finished(NamedTuple):
 
     run: Path
     score: Score
-    results: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    facts: Facts
 
-    @property
-    def seconds(self) -> float:
-        """How long the run took, training and evaluation."""
-        return float(sum(self.environment["seconds"].values()))
+
+class Members(NamedTuple):
+    """An ensemble of a task: these recipes, once for each of these seeds."""
+
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
 
 
 class Referee:
     """Scores the answers to one task: the same records in the same order, the same drawn patients."""
 
     def __init__(self, run: Path, resamples: int):
-        self.run, self.first = run, read_answers(run)
+        self.run, self.first = run, read_test(run)
         self.weights: Int[np.ndarray, "resample record"] = resample_weights(self.first.patient, resamples)
 
     def answers(self, run: Path) -> Float[np.ndarray, "record label"]:
         """Read a run's probabilities, in the order of the first run's records."""
-        read: Answers = read_answers(run)
+        read = read_test(run)
         rows = matching(self.first, read, self.run, run)
         return np.asarray(read.score[rows])
 
@@ -103,15 +102,23 @@ class Table:
     def take(self, cell: Cell, run: Path) -> str:
         """Take in a finished run; return why it cannot be compared, or nothing."""
         try:
+            facts = read_facts(run)
             referee = self.referees.get(cell.task) or Referee(run, self.resamples)
             score = referee.score(referee.answers(run))
-            results = read_results(run)
         except ValueError as wrong:
             return " ".join(str(wrong).split())
-        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
         self.referees[cell.task] = referee
-        self.finished[cell] = Finished(run, score, results, environment)
+        self.finished[cell] = Finished(run, score, facts)
         return ""
+
+    @property
+    def patients_named(self) -> bool:
+        """Whether the store knows whose each record is; otherwise each counts as its own patient."""
+        return patients_named(self.store.records)
+
+    def facts(self, task: str) -> Facts | None:
+        """Return what the first finished run of a task says: labels and records are those of all."""
+        return next((run.facts for cell, run in self.finished.items() if cell.task == task), None)
 
     def runs(self, task: str, recipe: str, arm: str) -> dict[int, Finished]:
         """Return the finished runs of a network by seed."""
@@ -119,27 +126,32 @@ class Table:
         found = {c.seed: f for c, f in self.finished.items() if (c.task, c.recipe, c.arm) == mine}
         return dict(sorted(found.items()))
 
-    def members(self, task: str) -> dict[int, tuple[str, ...]]:
-        """Return who is in the ensemble of each seed: the recipes that have finished it in every arm."""
-        seeds = sorted({cell.seed for cell in self.grid.cells if cell.task == task})
-        told = {}
-        for seed in seeds if self.grid.ensemble else ():
-            ready = [
-                recipe
-                for recipe in self.grid.recipes(task)
-                if all(seed in self.runs(task, recipe, arm) for arm in self.grid.arms)
-            ]
-            if len(ready) > 1:
-                told[seed] = tuple(ready)
-        return told
+    def members(self, task: str) -> Members:
+        """Return the largest group of recipes that share a seed in every arm, with all seeds they share.
+
+        One group for the whole task: a mean over seeds is one of ensembles of the same recipes.
+        """
+        recipes = self.grid.recipes(task) if self.grid.ensemble else ()
+        ready = {
+            name: set.intersection(*(set(self.runs(task, name, arm)) for arm in self.grid.arms))
+            for name in recipes
+        }
+        groups = []
+        for seed in sorted(set().union(*ready.values())):
+            names = tuple(name for name in recipes if seed in ready[name])
+            shared = set.intersection(*(ready[name] for name in names))
+            groups.append(Members(names, tuple(sorted(shared))))
+        best = max(groups, key=lambda group: tuple(map(len, group)), default=Members((), ()))
+        return best if len(best.recipes) > 1 else Members((), ())
 
     def scores(self, task: str, recipe: str, arm: str) -> dict[int, Score]:
         """Return the scores of a network, or of the ensemble, by seed."""
         if recipe != ENSEMBLE:
             return {seed: run.score for seed, run in self.runs(task, recipe, arm).items()}
+        names, seeds = self.members(task)
         return {
             seed: self.together(task, [self.runs(task, name, arm)[seed].run for name in names])
-            for seed, names in self.members(task).items()
+            for seed in seeds
         }
 
     def together(self, task: str, runs: Sequence[Path]) -> Score:
@@ -152,7 +164,7 @@ class Table:
 
     def rows(self, task: str) -> tuple[str, ...]:
         """Return the networks of a task, the ensemble last."""
-        return self.grid.recipes(task) + ((ENSEMBLE,) if self.members(task) else ())
+        return self.grid.recipes(task) + ((ENSEMBLE,) if self.members(task).recipes else ())
 
     def gap(self, task: str, recipe: str, arm: str) -> tuple[Score, tuple[int, ...]] | None:
         """Return an arm less the first one, over the seeds that both have finished."""
@@ -180,7 +192,7 @@ class Table:
         if not scores:
             return
         runs = {} if recipe == ENSEMBLE else self.runs(task, recipe, arm)
-        weights = next(iter(runs.values())).results["model"]["parameters"] if runs else None
+        weights = next(iter(runs.values())).facts.parameters if runs else None
         base = {} if arm == self.grid.arms[0] else self.scores(task, recipe, self.grid.arms[0])
         for seed, score in scores.items():
             gain = judged(less(score, base[seed]), (seed,)) if seed in base else None
@@ -208,17 +220,7 @@ def bounds(score: Score) -> Interval:
 
 
 def judged(gap: Score, seeds: tuple[int, ...]) -> Gain:
-    """Return a difference with its interval and the two-sided p of no difference, as `paired` has it."""
+    """Return a difference with its interval and the two-sided p of no difference."""
     found = bounds(gap)
-    drawn = gap.draws[~np.isnan(gap.draws)]
-    # One is added to both counts, so that 1,000 resamples never claim p = 0.
-    tail = (min((drawn > 0).sum(), (drawn < 0).sum()) + (drawn == 0).sum() + 1) / (len(drawn) + 1)
-    p = np.nan if np.isnan(found.low) else min(2 * tail, 1.0)
-    return Gain(found.value, found.low, found.high, float(p), seeds)
-
-
-def records_per_second(run: Path) -> float:
-    """Return how fast a run learned, from its log."""
-    with open(run / "log.csv", encoding="utf-8", newline="") as file:
-        lines = [(float(x["seconds"]), float(x["records_per_second"])) for x in csv.DictReader(file)]
-    return sum(seconds * rate for seconds, rate in lines) / max(sum(seconds for seconds, _ in lines), 1e-9)
+    p = np.nan if np.isnan(found.low) else float(no_difference(gap.draws))
+    return Gain(found.value, found.low, found.high, p, seeds)

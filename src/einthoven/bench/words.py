@@ -1,16 +1,16 @@
 """The table for people: one Markdown page, aligned, with what it was made on."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from einthoven.bench.beside import published_part
+from einthoven.bench.facts import SPLITS
 from einthoven.bench.grid import ENSEMBLE, MEAN
 from einthoven.bench.published import full_version
-from einthoven.bench.spell import aligned, count, figure, gap, interval_of, p_value
+from einthoven.bench.spell import aligned, count, figure, gap, interval_of, p_value, sized
 from einthoven.bench.table import Gain, Line, Table
 from einthoven.data.files import write_text
-from einthoven.data.store import Store
 
 Mean = dict[tuple[str, str, str], Line]  # (task, row, arm) -> its mean over seeds, or over recipes
 
@@ -41,27 +41,22 @@ def page(table: Table) -> Iterator[str]:
 def made_on(table: Table) -> str:
     """Say on which ECGs the table was made, and whether that compares with what others publish."""
     store, version = table.store, full_version(table.store)
+    whose = f" of {count(store.counts['patients'], 'patient')}" if table.patients_named else ""
+    unknown = "" if whose else " Patients are unknown: each record counts as one of its own."
     if version:
-        return f"Made on the full {version}: {len(store):,} records of {store.counts['patients']:,} patients."
-    unlike = "made-up ECGs: " if store.synthetic else "a subset of PTB-XL: " * (store.source == "ptbxl")
-    return (
-        f"Made on {titled(store)}: {count(len(store), 'record')} of {store.counts['patients']:,} patients "
-        f"({unlike}not comparable with published figures)."
-    )
-
-
-def titled(store: Store) -> str:
-    """Return a store's title as part of a sentence."""
-    return store.title.rstrip(".")
+        return f"Made on the full {version}: {count(len(store), 'record')}{whose}.{unknown}"
+    made_up = "made-up ECGs, " if store.synthetic and "made-up" not in store.title else ""
+    part = "a part of PTB-XL, " if store.source == "ptbxl" and "subset" not in store.title else ""
+    return f"Made on {sized(store)}{whose}: {made_up}{part}not comparable with published figures.{unknown}"
 
 
 def standing(table: Table) -> str:
     """Say how much of the grid is done."""
     done, cells = len(table.finished), len(table.grid.cells)
     if done == cells:
-        return f"All {cells} runs are finished."
+        return f"All {cells} runs are finished." if cells > 1 else "The run is finished."
     failed = f", {len(table.failed)} failed" if table.failed else ""
-    return f"**Not complete: {done} of {cells} runs are finished{failed}.**"
+    return f"**Not complete: {done} of {count(cells, 'run')} are finished{failed}.**"
 
 
 def score_part(table: Table, means: Mean) -> Iterator[str]:
@@ -78,7 +73,7 @@ def score_part(table: Table, means: Mean) -> Iterator[str]:
 
 def networks(table: Table) -> list[str]:
     """List the rows of the table, the ensemble last."""
-    together = [ENSEMBLE] if any(table.members(task) for task in table.grid.tasks) else []
+    together = [ENSEMBLE] if any(table.members(task).recipes for task in table.grid.tasks) else []
     return [*table.grid.recipes(), *together]
 
 
@@ -97,25 +92,37 @@ def score_cell(table: Table, means: Mean, task: str, name: str, arm: str) -> str
 
 
 def gain_part(table: Table, means: Mean) -> Iterator[str]:
-    """Yield what each further arm gains over the first."""
+    """Yield what each further arm gains over the first, and before that what a gain is."""
     grid = table.grid
     gained = {key: line.gain for key, line in means.items() if line.gain}
+    if gained:
+        yield from gains_explained(table, gained)
     for arm in grid.arms[1:]:
         rows = []
         for name in [*grid.recipes(), MEAN, ENSEMBLE]:
             cells = [gain_cell(gained.get((task, name, arm))) for task in grid.tasks]
             if any(cells):
                 rows.append([f"{MEAN} of networks" if name == MEAN else name, *cells])
-        several = any((task, MEAN, arm) in gained for task in grid.tasks)
         if rows:
-            yield f"## What {arm} gains over {grid.arms[0]}\n"
-            yield (
-                f"Mean over the seeds that both have finished, with its 95 % interval: {table.resamples:,} "
-                "resamples of the test patients,\nthe same ones for every run. The interval covers the "
-                "choice of test patients, not that of seeds."
-            )
-            yield f"The {MEAN} is over the networks with a gain in the task.\n" if several else ""
+            yield f"### What {arm} gains over {grid.arms[0]}\n"
             yield aligned(["network", *grid.tasks], rows)
+
+
+def gains_explained(table: Table, gained: Mapping[tuple[str, str, str], Gain]) -> Iterator[str]:
+    """Say what gains, intervals and p-values are, once for all arms."""
+    drawn = "test patients" if table.patients_named else "test records (patients are unknown)"
+    yield "## Gains\n"
+    yield (
+        f"Mean over the seeds that both arms have finished, with its 95 % interval: {table.resamples:,} "
+        f"resamples of the {drawn},\nthe same ones for every run. The interval covers the choice of the "
+        f"{drawn.partition(' (')[0]}, not that of seeds."
+    )
+    if any(name == MEAN for _, name, _ in gained):
+        yield f"The {MEAN} is over the networks with a gain in the task."
+    yield (
+        f"p: two-sided, of no difference, not corrected for the number of comparisons (here {len(gained)}): "
+        "where nothing\ndiffers, one in twenty is below .05.\n"
+    )
 
 
 def gain_cell(gain: Gain | None) -> str:
@@ -129,17 +136,14 @@ def ensemble_part(table: Table) -> Iterator[str]:
     """Say who is in the ensemble."""
     told = []
     for task in table.grid.tasks:
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for seed, names in table.members(task).items():
-            groups.setdefault(names, []).append(str(seed))
-        told += [
-            f"* {task}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {', '.join(names)}"
-            for names, seeds in groups.items()
-        ]
+        names, seeds = table.members(task)
+        if names:
+            said = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+            told.append(f"* {task}, {said}: {', '.join(names)}")
     if told:
         yield (
-            f"{ENSEMBLE}: the mean of the probabilities, seed by seed, of the networks that have finished "
-            "the seed in every arm.\n"
+            f"{ENSEMBLE}: the mean of the probabilities, seed by seed, of the largest group of networks that "
+            "have finished a\nseed in every arm, over all seeds that these share.\n"
         )
         yield "\n".join(told) + "\n"
 
@@ -153,38 +157,35 @@ def failed_part(table: Table) -> Iterator[str]:
 
 
 def records_part(table: Table) -> Iterator[str]:
-    """Count the records that each task was learned, chosen and judged on."""
+    """Count the records that each task was learned, chosen and judged on, and the labels judged."""
     rows = []
     for task in table.grid.tasks:
-        found = next((run.results for cell, run in table.finished.items() if cell.task == task), None)
-        if found:
+        if facts := table.facts(task):
             sizes = [
-                f"{said['records']:,} of {said['patients']:,}" for said in map(found["counts"].get, SPLITS)
+                f"{records:,} ({patients:,})" if table.patients_named else f"{records:,}"
+                for records, patients in map(facts.counts.__getitem__, SPLITS)
             ]
-            rows.append([task, str(len(found["task"]["labels"])), *sizes])
+            rows.append([task, str(facts.labels), str(facts.scored), *sizes])
     if rows:
-        yield "## Records of patients\n"
-        yield aligned(["task", "labels", *SPLITS], rows)
-
-
-SPLITS = ("train", "validation", "test")
+        yield "## Records (patients)\n" if table.patients_named else "## Records\n"
+        yield "Scored: labels that the test split holds with both values; the macro average is over these.\n"
+        yield aligned(["task", "labels", "scored", *SPLITS], rows)
 
 
 def origin_part(table: Table) -> Iterator[str]:
     """Say with what the table was made."""
-    told = [run.environment for run in table.finished.values()]
-    versions = [f"einthoven {x['versions']['einthoven']}, torch {x['versions']['torch']}" for x in told]
-    commits = [x["git"] for x in told if x["git"]]
+    told = [run.facts for run in table.finished.values()]
+    versions = [f"einthoven {facts.einthoven}, torch {facts.torch}" for facts in told]
     yield "## Made with\n"
-    facts = {
-        "store": f"{titled(table.store)}, fingerprint {table.store.fingerprint}",
+    lines = {
+        "store": f"fingerprint {table.store.fingerprint}",
         "command": f"`{table.command}`",
         "grid": str(table.grid.file),
         "version": unique(versions),
-        "commit": unique(commits),
-        "device": unique(x["device"] for x in told),
+        "commit": unique(facts.git for facts in told if facts.git),
+        "device": unique(facts.device for facts in told),
     }
-    yield "\n".join(f"* {name}: {fact}" for name, fact in facts.items() if fact)
+    yield "\n".join(f"* {name}: {fact}" for name, fact in lines.items() if fact)
     yield "\nSeveral versions: runs of different code stand side by side.\n" * (len(set(versions)) > 1)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from einthoven.bench.table import Line, Table, records_per_second
+from einthoven.bench.table import Line, Table
 from einthoven.data.files import write_text
 
 COLUMNS = ["task", "recipe", "arm", "of", "seeds", "score", "low", "high", "sd"]
 COLUMNS += ["gain", "gain_low", "gain_high", "p", "gain_seeds", "parameters", "test_records", "test_patients"]
+COLUMNS += ["labels", "scored"]
 TIMES = ["task", "recipe", "arm", "seed", "seconds", "train_seconds", "records_per_second", "steps"]
 TIMES += ["parameters", "device", "torch"]
 
@@ -25,11 +26,9 @@ def write_times(table: Table, path: Path) -> None:
     """Write what every finished run cost."""
     rows = []
     for cell in sorted(table.finished, key=table.grid.cells.index):
-        run, model = table.finished[cell], table.finished[cell].results["model"]
-        told = run.environment
-        rate = records_per_second(run.run)
-        times = [f"{run.seconds:.1f}", told["seconds"]["train"], f"{rate:.1f}", model["steps"]]
-        rest = [model["parameters"], told["device"], told["versions"]["torch"]]
+        told = table.finished[cell].facts
+        times = [f"{told.seconds:.1f}", told.train_seconds, f"{told.records_per_second:.1f}", told.steps]
+        rest = [told.parameters, told.device, told.torch]
         rows.append([cell.task, cell.recipe, cell.arm, cell.seed, *times, *rest])
     save(path, TIMES, rows)
 
@@ -39,10 +38,12 @@ def cells(line: Line, table: Table) -> list[Any]:
     score = line.score or (math.nan,) * 3
     gain = line.gain[:4] if line.gain else (math.nan,) * 4
     paired = line.gain.seeds if line.gain else ()
-    truth = table.referees[line.task].first
+    facts = table.facts(line.task)
+    assert facts is not None  # a line has a finished run
+    records, patients = facts.counts["test"]
     told: list[Any] = [line.task, line.recipe, line.arm, line.of, listed(line.seeds)]
     told += [*map(spelt, (*score, line.sd, *gain)), listed(paired), line.parameters or ""]
-    return [*told, len(truth.truth), len(set(truth.patient))]
+    return [*told, records, patients if table.patients_named else "", facts.labels, facts.scored]
 
 
 def listed(seeds: Sequence[int]) -> str:

@@ -48,16 +48,20 @@ def paired(
     value_b, draws_b = evaluated(metric, truth, b, weights)
     gap = draws_b - draws_a
     count = np.maximum((~np.isnan(gap)).sum(0), 1)
-    above, below = (gap > 0).sum(0), (gap < 0).sum(0)
-    tied = (gap == 0).sum(0)
-    wins = above if better == "higher" else below
-    # One is added to both counts, so that 1,000 resamples never claim p = 0.
-    tail = (np.minimum(above, below) + tied + 1) / (count + 1)
+    wins, tied = (gap > 0 if better == "higher" else gap < 0).sum(0), (gap == 0).sum(0)
     difference = interval(np.asarray(value_b - value_a), gap)
     judged = ~np.isnan(difference.low)
     beats = np.where(judged, (wins + tied / 2) / count, np.nan)
-    p = np.where(judged, np.minimum(2 * tail, 1.0), np.nan)
+    p = np.where(judged, no_difference(gap), np.nan)
     return Comparison(plain(value_a), plain(value_b), difference, plain(beats), plain(p))
+
+
+def no_difference(gap: Float[np.ndarray, "resample *result"]) -> Float[np.ndarray, "*result"]:
+    """Return the two-sided bootstrap p-value of no difference, from the resamples that are defined."""
+    above, below, tied = ((gap > 0).sum(0), (gap < 0).sum(0), (gap == 0).sum(0))
+    # One is added to both counts, so that 1,000 resamples never claim p = 0.
+    tail = (np.minimum(above, below) + tied + 1) / (above + below + tied + 1)
+    return np.asarray(np.minimum(2 * tail, 1.0))
 
 
 def plain(value: Float[np.ndarray, "*result"]) -> Any:

@@ -1,0 +1,113 @@
+"""What the table needs to know of a finished run, read at once: a damaged folder is found out here."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from einthoven.evaluate.answers import Answers, read_answers
+
+SPLITS = ("train", "validation", "test")
+
+
+class Facts(NamedTuple):
+    """What a run folder says besides its answers."""
+
+    parameters: int
+    steps: int
+    labels: int
+    scored: int  # labels with both values in the test split: those that the macro average holds
+    counts: Mapping[str, tuple[int, int]]  # split -> records, patients
+    seconds: float  # training and evaluation
+    train_seconds: float
+    records_per_second: float
+    device: str
+    einthoven: str
+    torch: str
+    git: str | None
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[None]:
+    """Say in one line that a file of a run folder cannot be read, and what to do."""
+    try:
+        yield
+    except FileNotFoundError as lost:
+        raise ValueError(damaged(file, "is missing")) from lost
+    except (LookupError, TypeError, AttributeError) as gap:
+        raise ValueError(damaged(file, f"lacks something: {gap}")) from gap
+    except (OSError, ValueError) as wrong:
+        raise ValueError(damaged(file, "cannot be read")) from wrong
+
+
+def damaged(file: Path, how: str) -> str:
+    """Say what is wrong with a run folder; the next call trains anew what is not there."""
+    return f"{file.parent} is damaged ({file.name} {how}): remove it, and the same command trains it again."
+
+
+def read_test(run: Path) -> Answers:
+    """Read a run's answers to the test records."""
+    file = run / "predictions.parquet"
+    with whole(file):
+        if not file.is_file():
+            raise FileNotFoundError(file)
+        told = read_answers(run)
+        if np.isnan(told.score).any():
+            raise ValueError("a probability is NaN")
+        return told
+
+
+def begun_on(run: Path) -> str:
+    """Return the fingerprint of the store that a run was begun on."""
+    file = run / "environment.json"
+    with whole(file):
+        return str(json.loads(file.read_text(encoding="utf-8"))["store"]["fingerprint"])
+
+
+def read_facts(run: Path) -> Facts:
+    """Read `results.json`, `environment.json` and `log.csv`."""
+    return Facts(
+        **results_of(run / "results.json"),
+        **environment_of(run / "environment.json"),
+        records_per_second=rate_of(run / "log.csv"),
+    )
+
+
+def results_of(file: Path) -> dict[str, Any]:
+    """Read what was found."""
+    with whole(file):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        labels = len(told["task"]["labels"])
+        sizes = {name: told["counts"][name] for name in SPLITS}
+        return {
+            "parameters": told["model"]["parameters"],
+            "steps": told["model"]["steps"],
+            "labels": labels,
+            "scored": labels - len(told["test"]["auroc"]["undefined"]),
+            "counts": {name: (size["records"], size["patients"]) for name, size in sizes.items()},
+        }
+
+
+def environment_of(file: Path) -> dict[str, Any]:
+    """Read with what and how long it was made."""
+    with whole(file):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            "seconds": float(sum(told["seconds"].values())),
+            "train_seconds": float(told["seconds"]["train"]),
+            "device": told["device"],
+            "einthoven": told["versions"]["einthoven"],
+            "torch": told["versions"]["torch"],
+            "git": told["git"],
+        }
+
+
+def rate_of(file: Path) -> float:
+    """Return how many records a second the run learned from."""
+    with whole(file), open(file, encoding="utf-8", newline="") as log:
+        lines = [(float(line["seconds"]), float(line["records_per_second"])) for line in csv.DictReader(log)]
+    return sum(seconds * rate for seconds, rate in lines) / max(sum(seconds for seconds, _ in lines), 1e-9)
