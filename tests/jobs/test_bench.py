@@ -228,7 +228,7 @@ def test_a_cell_that_fails_stops_no_other(store: Store, tmp_path: Path) -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "OutOfMemoryError: CUDA out of memory."),
         (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
-        (AssertionError(), "AssertionError"),
+        (MemoryError(), "MemoryError"),
     ],
 )
 def test_whatever_a_cell_does_the_others_run(

@@ -77,9 +77,8 @@ def run_cell(place: Place, cell: Cell, watch: Watch = lambda progress: None) -> 
     try:
         train(cell.made, place.data, place.run(cell), resume=True, device=place.device, watch=watch)
         write_text(place.asked(cell), written(cell.made))
-    except Exception as wrong:
-        # Whatever one network does (out of memory, a part from outside with a mistake), the other cells of
-        # a long night are to run: so this takes all but a stop from outside.
+    except (ValueError, RuntimeError, MemoryError, OSError) as wrong:
+        # A recipe that cannot be, a GPU or a disk that is full: the other cells of a long night are to run.
         return Outcome(cell, reason_of(wrong), full=disk_full(wrong))
     return Outcome(cell, seconds=time.monotonic() - began)
 
