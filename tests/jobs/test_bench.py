@@ -121,7 +121,10 @@ def test_the_first_round_fills_the_table(grid: Path, tmp_path: Path) -> None:
     assert seeds == [0] * 4 + [7] * 2 + [1] * 4
 
 
-@pytest.mark.parametrize(("name", "cells"), [("ptbxl", 360), ("subset", 36), ("demo", 2)])
+GRIDS = [("ptbxl", 360), ("subset", 36), ("best", 18), ("noise", 9), ("demo", 2)]
+
+
+@pytest.mark.parametrize(("name", "cells"), GRIDS)
 def test_our_grids_can_be_read_and_say_what_they_cost(root: Path, name: str, cells: int) -> None:
     file = root / f"recipes/bench/{name}.toml"
     made = read_grid(file)
