@@ -1,0 +1,1 @@
+"""Distances between raw ECGs: a module each."""
