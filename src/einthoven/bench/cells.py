@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,4 +104,4 @@ def disk_full(wrong: BaseException | None) -> bool:
 def one_by_one(place: Place, cells: Sequence[Cell], told: Told) -> Iterator[Outcome]:
     """Run cells in this process."""
     for cell in cells:
-        yield run_cell(place, cell, lambda progress, cell=cell: told(cell, progress))  # type: ignore[misc]
+        yield run_cell(place, cell, partial(told, cell))

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -159,8 +160,7 @@ def refuse_arms(arms: Sequence[Arm]) -> None:
 
 def repeated(names: Iterable[Any]) -> list[Any]:
     """Return what comes more than once."""
-    seen: set[Any] = set()
-    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def refuse_namesakes(folder: Path, blocks: Sequence[Block]) -> None:

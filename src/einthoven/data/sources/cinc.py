@@ -7,17 +7,18 @@ import re
 from pathlib import Path
 
 from einthoven.data.comments import row_of
+from einthoven.data.headers import Headers
 from einthoven.data.matlab import refuse_other_matrix
 from einthoven.data.snomed import tasks
 from einthoven.data.wfdb16 import Header, read_header, read_plain
-from einthoven.ecg import Record, Source
+from einthoven.ecg import Record
 
 __all__ = ["CinC"]
 
 CODE = re.compile(r"\b\d{6,18}\b")  # SNOMED CT: whatever else stands below an empty Dx is no statement
 
 
-class CinC(Source):
+class CinC(Headers):
     """Reads every header in or below `path`, with the Matlab file of the same name beside it.
 
     Tasks: `snomed` (every code; those that no challenge scores as their numbers), `scored` (the 26
@@ -35,24 +36,14 @@ class CinC(Source):
         if not any(file.suffix == ".hea" for file in found):
             raise ValueError(f"{path} holds no record of a challenge: there is no .hea file in it or below.")
         self.records = tuple(sorted({f.relative_to(self.path).with_suffix("").as_posix() for f in found}))
-        names = {name.rpartition("/")[2] for name in self.records}
-        self.short = len(names) == len(self.records)  # then a record's name is enough to know it by
         self.title = f"PhysioNet/CinC challenge records of {self.path.resolve().name}"
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def label(self, index: int) -> str:
-        """Name a record by its path."""
-        return self.records[index]
 
     def read(self, index: int) -> Record:
         """Read one record: id is its name, or its path where two records share a name."""
-        name = self.records[index]
-        header = read_header(self.path / f"{name}.hea")
+        header = read_header(self.path / f"{self.records[index]}.hea")
         refuse_other_form(header)
         ecg, leads = read_plain(header, verify=self.verify)
-        record_id = name.rpartition("/")[2] if self.short else name
+        record_id = self.record_id(index)
         patient, row = row_of(header.comments)
         codes = sorted({code for text in row.pop("statements") for code in CODE.findall(text)})
         return Record(record_id, patient or record_id, ecg, leads, header.hertz, row | tasks(codes))

@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 from einthoven.data.comments import row_of
 from einthoven.data.convert import BROKEN, broken
+from einthoven.data.headers import Headers
 from einthoven.data.matlab import refuse_other_matrix
 from einthoven.data.wfdb16 import Header, factor, located, read_header, read_plain, refuse_text
-from einthoven.ecg import Record, Source
+from einthoven.ecg import Record
 
 __all__ = ["WFDB"]
 
@@ -24,7 +25,7 @@ UNPACKED = 500  # formats below hold at least a byte a sample, those above are c
 Signals = tuple[Float[np.ndarray, "lead time"], tuple[str, ...], float]
 
 
-class WFDB(Source):
+class WFDB(Headers):
     """Reads every record in or below `path`, or those that its RECORDS file lists, or one record.
 
     Comments of the header such as `# Age: 63`, `#Sex: Male`, `#Dx: 426783006` and the lines below
@@ -42,21 +43,11 @@ class WFDB(Source):
             self.path, self.records = path.parent, (one_record(path),)
         if not self.records:
             raise ValueError(f"{path} holds no WFDB record: there is no .hea file in it or below.")
-        names = {name.rpartition("/")[2] for name in self.records}
-        self.short = len(names) == len(self.records)  # then a record's name is enough to know it by
         self.title = f"WFDB records of {path.resolve().name}"
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def label(self, index: int) -> str:
-        """Name a record by its path."""
-        return self.records[index]
 
     def read(self, index: int) -> Record:
         """Read one record: id is its name, or its path where two records share a name."""
-        name = self.records[index]
-        header = read_header(self.path / f"{name}.hea")
+        header = read_header(self.path / f"{self.records[index]}.hea")
         if header.segments > 1:
             raise ValueError(
                 f"{header.path}: made of {header.segments} segments; these are records themselves."
@@ -67,7 +58,7 @@ class WFDB(Source):
             hertz = header.hertz
         else:
             ecg, leads, hertz = read_any(header)
-        record_id = name.rpartition("/")[2] if self.short else name
+        record_id = self.record_id(index)
         patient, row = row_of(header.comments)
         return Record(record_id, patient or record_id, ecg, leads, hertz, row)
 
