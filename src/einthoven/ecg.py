@@ -5,12 +5,12 @@ Importing, drawing and scoring ECGs stay light because they stop at this floor.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -117,3 +117,14 @@ class Source(ABC):
                 yield self.read(index)
             except ValueError as reason:
                 yield reason
+
+
+class Signals(ABC):
+    """Whole raw ECGs by their row in a store, without crop, augmentation or scaling."""
+
+    fingerprint: str  # of the store: what is remembered of one store is of no use on another
+    records: Sequence[str]  # record ids, in the order of rows
+
+    @abstractmethod
+    def read(self, rows: Int[np.ndarray, " row"], hertz: float) -> Float[np.ndarray, "row lead time"]:
+        """Return float32 mV at a rate; padding and absent leads are zero."""

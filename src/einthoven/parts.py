@@ -14,7 +14,17 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from einthoven.ecg import Signal
 
-KINDS = ("backbones", "heads", "losses", "augments", "samplers", "methods", "sources")
+KINDS = (
+    "backbones",
+    "heads",
+    "losses",
+    "miners",
+    "distances",
+    "augments",
+    "samplers",
+    "methods",
+    "sources",
+)
 OURS = ("weight", "lr", "freeze", "start", "optional")  # keys that any part's table may have
 Names = dict[str, inspect.Parameter]
 
@@ -104,6 +114,8 @@ def fits(value: Any, annotation: Any) -> bool:
             return value in inner
         case origin if origin in (Union, UnionType):
             return any(fits(value, one) for one in inner)
+        case origin if origin is Mapping:
+            return isinstance(value, Mapping)
         case origin if origin is Sequence or (origin is tuple and inner[-1] is ...):
             return isinstance(value, tuple) and all(fits(one, inner[0]) for one in value)
         case origin if origin is tuple:
@@ -176,10 +188,13 @@ class Builder:
         return made
 
     def option(self, parameter: inspect.Parameter, value: Any) -> Any:
-        """Build an option that is itself a part, or several: its annotation says so."""
+        """Build an option that is itself a part (or none), or several: its annotation says so."""
         annotation = parameter.annotation
-        if kind := getattr(annotation, "kind", None):
-            return self.build(kind, value)
+        either = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        if one := [arg.kind for arg in either if hasattr(arg, "kind")]:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"Option {parameter.name!r} is a table with a name; got {value!r}.")
+            return self.build(one[0], value)
         if several := [arg.kind for arg in get_args(annotation) if hasattr(arg, "kind")]:
             return [self.build(several[0], table) for table in value]
         refuse_unfit(f"Option {parameter.name!r}", frozen(value), annotation)

@@ -8,26 +8,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from einthoven.ecg import LEADS, Record, Signal, Source
+from einthoven.ecg import LEADS, Record, Signal, Signals, Source
 
 __all__ = [
     "LEADS",
     "Augment",
     "Backbone",
     "Batch",
+    "Distance",
     "Head",
     "Loss",
     "Method",
+    "Miner",
     "Outputs",
     "Record",
     "Sampler",
     "Signal",
+    "Signals",
     "Source",
     "Tokens",
+    "Triplets",
 ]
 
 
@@ -62,6 +67,14 @@ class Tokens(NamedTuple):
     values: Float[Tensor, "batch token dim"]
     real: Bool[Tensor, "batch token"] | None = None  # None: all are
     special: Float[Tensor, "batch special dim"] | None = None
+
+
+class Triplets(NamedTuple):
+    """Places in a batch: of an anchor, of one that belongs to it and of one that does not."""
+
+    anchor: Int[Tensor, " triplet"]
+    positive: Int[Tensor, " triplet"]
+    negative: Int[Tensor, " triplet"]
 
 
 class Outputs(dict[str, Tensor]):
@@ -137,7 +150,7 @@ class Loss(nn.Module, ABC):
 
     kind: ClassVar[str] = "losses"
     asks: ClassVar[tuple[str, ...]] = ("logits",)
-    serves: ClassVar[tuple[str, ...]] = ("labels", "multiclass", "regression")  # kinds of task
+    serves: tuple[str, ...] = ("labels", "multiclass", "regression")  # kinds of task; also "unlabelled"
     reads: tuple[str, ...] = ()  # columns of the store that it wants in the batch
 
     @abstractmethod
@@ -145,10 +158,37 @@ class Loss(nn.Module, ABC):
         """Score a batch: finite, and with a gradient even when there is nothing to learn."""
 
 
+class Miner(nn.Module, ABC):
+    """Choose triplets from a batch. Chance comes from torch's generator; memory is none, or a memo."""
+
+    kind: ClassVar[str] = "miners"
+    asks: ClassVar[tuple[str, ...]] = ()  # outputs of the heads that it reads
+    serves: tuple[str, ...] = ("labels", "multiclass", "regression", "unlabelled")
+    reads: tuple[str, ...] = ()  # columns of the store that it wants in the batch
+
+    @abstractmethod
+    def forward(self, outputs: Outputs, batch: Batch) -> Triplets:
+        """Choose, without gradient; none at all is an answer, too."""
+
+
+class Distance(ABC):
+    """Measure how far whole raw ECGs lie apart: before any crop, augmentation or scaling."""
+
+    kind: ClassVar[str] = "distances"
+
+    @abstractmethod
+    def among(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row row"]:
+        """Return the distances between some rows of the store: symmetric, zero between a row and itself."""
+
+
 class Augment(nn.Module, ABC):
-    """Change a batch on its device, in training only; may change the number of rows."""
+    """Change a batch on its device, in training only; may change the number of rows.
+
+    One that makes `views`, several rows of a record to compare, also serves when a loss is validated.
+    """
 
     kind: ClassVar[str] = "augments"
+    views: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:

@@ -1,6 +1,7 @@
 """The contract of every augmentation, and what each one does."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from einthoven.ecg import Signal
 from einthoven.types import Augment, Batch
 
 WANTS = Signal(seconds=5.0)
-every = pytest.mark.parametrize("name", parts.names("augments"))
+BY_CHANCE = [
+    n for n in parts.names("augments") if "probability" in parts.signature(parts.find("augments", n))[1]
+]
+every = pytest.mark.parametrize("name", BY_CHANCE)  # the others make views of a record: see below
 
 
 def made(name: str, **options: object) -> Augment:
@@ -18,8 +22,8 @@ def made(name: str, **options: object) -> Augment:
     return augment
 
 
-def batch(records: int = 64) -> Batch:
-    ecg = torch.randn(records, 12, WANTS.samples, generator=torch.Generator().manual_seed(0)) + 1
+def batch(records: int = 64, samples: int = WANTS.samples) -> Batch:
+    ecg = torch.randn(records, 12, samples, generator=torch.Generator().manual_seed(0)) + 1
     rows = torch.arange(records)
     return Batch(ecg=ecg, row=rows, patient=rows // 2, target=torch.ones(records, 1))
 
@@ -95,3 +99,42 @@ def test_drop_leads_says_which_are_gone_and_keeps_one() -> None:
     there = after.leads >= 0
     assert (there.sum(1) >= 1).all() and there.float().mean() < 0.2
     assert not after.ecg[~there].any() and torch.equal(after.ecg[there], batch().ecg[there])
+
+
+def test_flip_sign_turns_all_leads_upside_down() -> None:
+    assert torch.equal(made("flip_sign", probability=1.0)(batch()).ecg, -batch().ecg)
+
+
+def test_what_is_no_chance_makes_views() -> None:
+    views = {name for name in parts.names("augments") if parts.find("augments", name).views}
+    assert views == set(parts.names("augments")) - set(BY_CHANCE) == {"halves", "repeat"}
+
+
+@pytest.mark.parametrize(("name", "times"), [("repeat", 2), ("repeat", 3), ("halves", 2)])
+def test_views_are_rows_of_the_same_record(name: str, times: int) -> None:
+    whole = batch(5, 2 * WANTS.samples if name == "halves" else WANTS.samples)
+    whole = replace(whole, leads=torch.arange(60).view(5, 12) % 12, columns={"age": torch.arange(5.0)})
+    after = made(name, **({"views": times} if name == "repeat" else {}))(whole)
+    assert after.leads is not None and after.target is not None
+    assert after.row.tolist() == list(range(5)) * times and after.patient.tolist() == [0, 0, 1, 1, 2] * times
+    assert (
+        torch.equal(after.columns["age"], torch.arange(5.0).repeat(times)) and len(after.target) == 5 * times
+    )
+    for view in range(times):
+        part = slice(5 * view, 5 * view + 5)
+        start = WANTS.samples * view if name == "halves" else 0
+        assert torch.equal(after.ecg[part], whole.ecg[..., start : start + WANTS.samples])
+        assert torch.equal(after.leads[part], torch.arange(60).view(5, 12) % 12)
+
+
+def test_views_differ_by_what_follows() -> None:
+    after = made("noise", probability=1.0)(made("repeat")(batch(4)))
+    assert not torch.equal(after.ecg[:4], after.ecg[4:])
+
+
+def test_views_that_cannot_be_are_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="2 views or more of a record, got views = 1"):
+        made("repeat", views=1)
+    for samples in (WANTS.samples, 2 * WANTS.samples + 1):
+        with pytest.raises(ValueError, match=r"set \[crop\] seconds = 10, twice \[signal\] seconds"):
+            made("halves")(batch(2, samples))

@@ -1,6 +1,7 @@
 """Finding and building parts: one clear line for every mistake."""
 
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 
 import pytest
@@ -25,9 +26,15 @@ class Tiny(Backbone):
 class Nested(Loss):
     """A loss that owns parts."""
 
-    def __init__(self, *, inner: Loss, others: tuple[Head, ...] = ()):
+    def __init__(
+        self,
+        *,
+        inner: Loss | None = None,
+        others: tuple[Head, ...] = (),
+        told: Mapping[str, float] | None = None,
+    ):
         super().__init__()
-        self.inner, self.others = inner, list(others)
+        self.inner, self.others, self.told = inner, list(others), told
 
     def forward(self, outputs: object, batch: object) -> torch.Tensor:
         raise AssertionError
@@ -69,9 +76,11 @@ def test_a_part_is_final(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in parts.KINDS if kind != "sources"])
 def test_options_stand_after_the_star_with_a_default(kind: str) -> None:
+    """Only a part that a part owns has none: nobody else can choose a loss's miner."""
     for name in parts.names(kind):
         _, options = parts.signature(parts.find(kind, name))
-        assert all(option.default is not option.empty for option in options.values())
+        plain = [option for option in options.values() if not hasattr(option.annotation, "kind")]
+        assert all(option.default is not option.empty for option in plain)
 
 
 def test_unknown_names_and_options_are_one_line_with_a_hint() -> None:
@@ -85,7 +94,7 @@ def test_unknown_names_and_options_are_one_line_with_a_hint() -> None:
         parts.build("losses", {"name": "bce", "x": 1})
     with pytest.raises(ValueError, match="No kind of part 'backbone'.*Did you mean 'backbones'"):
         parts.names("backbone")
-    with pytest.raises(ValueError, match="needs a name. Known: bce"):
+    with pytest.raises(ValueError, match="needs a name. Known: angular, bce"):
         parts.build("losses", {})
 
 
@@ -119,6 +128,16 @@ def test_a_part_may_own_parts() -> None:
     assert [type(other).__name__ for other in made.others] == ["Project", "Linear"]
     with pytest.raises(ValueError, match="'huber' has no option 'dleta'"):
         parts.build("losses", {"name": "my_lab:Nested", "inner": {"name": "huber", "dleta": 2}})
+    with pytest.raises(ValueError, match="'inner' is a table with a name; got 'huber'"):
+        parts.build("losses", {"name": "my_lab:Nested", "inner": "huber"})
+    assert parts.build("losses", {"name": "my_lab:Nested"}).inner is None
+
+
+def test_an_option_may_be_a_table_of_plain_values() -> None:
+    made = parts.build("losses", {"name": "my_lab:Nested", "told": {"m": 0.4}})
+    assert made.told == {"m": 0.4}
+    with pytest.raises(ValueError, match="'told' is .*; got 3"):
+        parts.build("losses", {"name": "my_lab:Nested", "told": 3})
 
 
 def test_an_offer_of_the_wrong_kind_is_refused() -> None:

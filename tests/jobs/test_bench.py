@@ -121,7 +121,8 @@ def test_the_first_round_fills_the_table(grid: Path, tmp_path: Path) -> None:
     assert seeds == [0] * 4 + [7] * 2 + [1] * 4
 
 
-GRIDS = [("ptbxl", 360), ("subset", 36), ("best", 18), ("noise", 9), ("demo", 2)]
+GRIDS = [("ptbxl", 360), ("subset", 36), ("best", 12), ("noise", 9), ("demo", 2)]
+GRIDS += [("metric", 225), ("age", 12), ("pcwp", 12), ("subgroups", 90)]
 
 
 @pytest.mark.parametrize(("name", "cells"), GRIDS)
@@ -367,7 +368,7 @@ def test_an_undefined_score_is_told_in_words(
     made = Bench(read, Place(out, store.path, ""), Table(read, store, "", 5), lambda now: None, 1)
     made.note(Outcome(read.cells[0]))
     found = made.table.finished[read.cells[0]]
-    blank = found._replace(score=found.score._replace(value=float("nan")))
+    blank = found._replace(scores={"auroc": found.score._replace(value=float("nan"))})
     made.table.finished[read.cells[0]] = blank
     assert made.ended(read.cells[0]).startswith("AUROC undefined, ")
 
@@ -467,8 +468,8 @@ def test_two_benches_do_not_share_a_folder(grid: Path, store: Store, tmp_path: P
         ('name = "plain"', 'name = "a."', "an .*arm.* needs a name .*got 'a.'"),
         ('name = "plain"', "", "needs a name of letters.*got ''"),
         ('["head.hidden=[]"]', '["seed=3"]', "arm 'plain' changes the seed or the task"),
-        ('["head.hidden=[]"]', '["task.column=age"]', "arm 'plain'.*column makes a task of its own"),
-        ("set = [", 'set = ["task.above=60", ', r"\[task\] above makes a task of its own; a bench takes"),
+        ('["head.hidden=[]"]', '["task.column=age"]', r"-plain-0 differ in \[task\]"),
+        ("set = [", 'set = ["task.above=60", ', r"\[task\] above goes with a column"),
         ('["head.hidden=[]"]', '["split.seed=3"]', r"differ in \[split\]"),
         ('["head.hidden=[]"]', '["head"]', "--set takes key=value"),
         ("[[arm]]", "[[arms]]", "no option 'arms'.*Did you mean 'arm'"),

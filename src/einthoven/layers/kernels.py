@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
-from einthoven.evaluate.metric import shared
+from einthoven.cores import shared
 
 LENGTHS = (7, 9, 11)
 MILLIVOLTS = 0.25  # about the standard deviation of an ECG: bias and signal meet at one scale

@@ -1,0 +1,1 @@
+"""One file, one part: the file is the registration."""
