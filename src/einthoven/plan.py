@@ -41,6 +41,7 @@ class Judging:
     resamples: int = 1000
     rows: tuple[RowName, ...] = ("prevalence", "age_sex", "random_encoder", "random_kernels")
     examples: int = 6
+    above: float | None = None  # of a regression: also judged as a score of truth > this
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
     split = divide(store.records, rows, truth[rows], rule)
     left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
     task = task.fitted(truth[split.train])
-    if task.kind != "regression" and not tells_apart(truth[split.train]):
+    if task.kind in ("labels", "multiclass") and not tells_apart(truth[split.train]):
         raise ValueError(f"Task {task.name!r}: every training record is of one class; nothing to learn.")
     if task.flip:  # last, so that noise changes neither the split nor what is refused
         truth[split.train] = task.flipped(truth[split.train], seed)
@@ -90,9 +91,14 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
         begun = recipe["backbone"].get("start")  # its weights know their own scale
         scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.train)
         wants = replace(wants, scale=scale)
-    resolved = dict(recipe) | {"seed": seed, "task": task.table(), "signal": table_of(wants)}
+    resolved = dict(recipe) | {"seed": seed, "signal": table_of(wants)}
+    if task.kind != "unlabelled":
+        resolved["task"] = task.table()
     crop = call(Crop, recipe.get("crop", {}), where="crop")
-    judging = call(Judging, recipe.get("evaluate", {}), where="evaluate")
+    judging: Judging = call(Judging, recipe.get("evaluate", {}), where="evaluate")
+    if judging.above is not None and task.kind != "regression":
+        above = f"[evaluate] above = {judging.above:g}"
+        raise ValueError(f"{above} judges a regression; {task.name!r} is none: leave it out.")
     return Plan(resolved, store, wants, task, truth, split, left_out, crop, judging, seed)
 
 
@@ -106,7 +112,7 @@ def usable(
     store: Store, wants: Signal, truth: Float[np.ndarray, "record label"], task: Task
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Return the rows that have a label, the leads and the length, and count the others."""
-    labelled = ~np.isnan(truth).all(1)
+    labelled = ~np.isnan(truth).all(1) | (task.kind == "unlabelled")
     if not labelled.any():
         raise ValueError(f"Task {task.name!r}: no record of {store.path} has a label.")
     reader, every = Reader(store, wants), np.arange(len(store))

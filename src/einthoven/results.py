@@ -45,11 +45,17 @@ class Clock:
 def finish(job: Job, out: Path) -> None:
     """Answer the validation and test records, judge, and write the run folder's last files."""
     planned, clock = job.plan, Clock({"train": seconds_of(out)})
+    results = {"format": 1, "task": task_told(planned), "model": model_told(job), "counts": counts(planned)}
+    results |= {"left_out": planned.left_out, "split": planned.split.by}
+    if planned.task.kind == "unlabelled":  # nothing to judge: what the features are worth, a later run says
+        write_json(out / "environment.json", environment(job, clock.seconds))
+        return write_json(out / "results.json", results | {"thresholds": {}, "rows": [], "examples": []})
     with clock.of("answers"):
         told = {name: answer(job, getattr(planned.split, name)) for name in ("validation", "test")}
         write_predictions(planned, told, out / "predictions.parquet")
-    judge = judge_regression if planned.task.kind == "regression" else judge_labels
-    how = {} if planned.task.kind == "regression" else {"kind": planned.task.kind}
+    regression = planned.task.kind == "regression"
+    judge = judge_regression if regression else judge_labels
+    how: dict[str, Any] = {"above": planned.judging.above} if regression else {"kind": planned.task.kind}
     with clock.of("judging"):
         verdict = judge(*told.values(), resamples=planned.judging.resamples, **how)
     rows = honest_rows(job, told["test"], clock.seconds)
@@ -57,9 +63,7 @@ def finish(job: Job, out: Path) -> None:
     with new_file(out / "examples.npy") as file:
         np.save(file, drawn, allow_pickle=False)
     write_json(out / "environment.json", environment(job, clock.seconds))
-    results = {"format": 1, "task": task_told(planned), "model": model_told(job), "counts": counts(planned)}
-    results |= {"left_out": planned.left_out, "split": planned.split.by} | verdict
-    write_json(out / "results.json", results | {"rows": rows, "examples": examples})
+    write_json(out / "results.json", results | verdict | {"rows": rows, "examples": examples})
 
 
 def answer(job: Job, rows: Int[np.ndarray, " record"]) -> Answers:
@@ -121,7 +125,7 @@ def counts(planned: Plan) -> dict[str, Any]:
             "records": len(rows),
             "patients": int(planned.store.records["patient_id"].iloc[rows].nunique()),
         }
-        if planned.task.kind != "regression":
+        if planned.task.kind in ("labels", "multiclass"):
             positives = np.nansum(truth > 0.5, axis=0)
             told[name]["positives"] = {n: int(p) for n, p in zip(planned.task.labels, positives, strict=True)}
     return told

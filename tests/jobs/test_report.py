@@ -544,12 +544,32 @@ def test_a_regression_shows_agreement_instead_of_classes(tmp_path: Path) -> None
     told = made[0]["test"]
     assert page.row("Root mean squared error", 2)[1].startswith(f"{told['rmse']['value']:.2f} mmHg")
     assert page.row("Pearson r", 2)[1].startswith(f"{told['pearson']['value']:.3f} ")
+    assert page.row("Calibration slope: measured per predicted, 1 is best", 2)[1].startswith(
+        f"{told['calibration_slope']['value']:.3f} "
+    )
+    assert page.row("Calibration intercept: measured where predicted is 0", 2)[1].startswith(
+        f"{fixed(told['calibration_intercept']['value'], 2)} mmHg"
+    )
+    assert not any(cell.startswith("AUROC of") for row in page.rows for cell in row)
     assert page.row("Lower limit of agreement", 2)[1].startswith(fixed(told["limit_low"]["value"], 2))
     words = words_of(page)
     assert "mean predictor" in words and "The network stands clearly better than the best honest row" in words
     assert "predicted 30.9 mmHg, measured 31.2 mmHg" in words
     clouds = [re.search(r'class="cloud" d="([^"]*)"', svg) for svg in page.drawings()]
     assert [cloud[1].count("M") for cloud in clouds if cloud] == [300, 300]
+
+
+def test_a_regression_may_be_judged_above_a_threshold(tmp_path: Path) -> None:
+    results, test = measured()
+    asked = judge_regression(test, test, above=18.0, resamples=40)["test"]
+    page = page_of(tmp_path / "run", (results | {"test": asked}, test))
+    high = int((test.truth > 18).sum())
+    assert page.row("AUROC of > 18 mmHg", 2)[1].startswith(f"{asked['above']['auroc']['value']:.3f} ")
+    name = f"AUPRC of > 18 mmHg ({high} of 300 ECGs)"
+    assert page.row(name, 2)[1].startswith(f"{asked['above']['auprc']['value']:.3f} ")
+    nobody = judge_regression(test, test, above=99.0, resamples=5)["test"]
+    page = page_of(tmp_path / "other", (results | {"test": nobody}, test))
+    assert page.row("AUROC of > 99 mmHg", 2)[1].strip() == "–"
 
 
 def test_exclusive_classes_get_a_confusion_table(tmp_path: Path) -> None:

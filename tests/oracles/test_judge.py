@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn
 
 import einthoven.evaluate as evaluate
 from einthoven.evaluate import Answers, bootstrap, judge_labels, judge_regression
@@ -127,13 +128,41 @@ def test_regression_is_judged_in_the_unit_of_its_column() -> None:
     truth = random.normal(15, 5, (120, 1))
     fold = Answers(truth, truth * 0.5 + 8, np.arange(120) // 2, random.uniform(20, 90, 120), labels=("pcwp",))
     judged = judge_regression(fold, fold, resamples=100)
-    assert list(judged["test"]) == ["rmse", "mae", "r2", "pearson", "bias", "limit_low", "limit_high"]
+    assert list(judged["test"]) == [
+        *("rmse", "mae", "r2", "pearson", "calibration_slope", "calibration_intercept"),
+        *("bias", "limit_low", "limit_high"),
+    ]
+    assert judged["test"]["calibration_slope"]["value"] == pytest.approx(2)
+    assert judged["test"]["calibration_intercept"]["value"] == pytest.approx(-16)
     rmse = bootstrap(evaluate.macro_of(evaluate.rmse), truth, fold.score, fold.patient, 100)
     assert judged["test"]["rmse"] == {"value": rmse.value, "low": rmse.low, "high": rmse.high}
     assert judged["test"]["pearson"]["value"] == pytest.approx(1)
     assert [line["column"] for line in judged["subgroups"]] == ["age"] * 4
     assert "rmse" in judged["subgroups"][0]
     assert json.loads(json.dumps(judged, allow_nan=False)) == judged
+
+
+def test_numbers_are_judged_as_a_score_of_those_above_one() -> None:
+    random = np.random.default_rng(0)
+    truth = np.round(random.normal(15, 5, (120, 1)), 1)
+    truth[:4, 0] = [18.1, np.nan, 18.1, 18.2]
+    score = np.where(np.isnan(truth), 15.0, truth) + random.normal(0, 4, truth.shape)
+    fold = Answers(truth, score, np.arange(120) // 2, labels=("pcwp",))
+    judged = judge_regression(fold, fold, above=18.1, resamples=100)["test"]["above"]
+    known = ~np.isnan(truth)
+    high = truth[known] > 18.1
+    assert judged["threshold"] == 18.1 and judged["positives"] == high.sum() < (truth[known] >= 18.1).sum()
+    for name, theirs in (("auroc", sklearn.roc_auc_score), ("auprc", sklearn.average_precision_score)):
+        assert judged[name]["value"] == pytest.approx(theirs(high, score[known]), abs=1e-12)
+        binary = np.where(known, truth > 18.1, np.nan)
+        interval = bootstrap(getattr(evaluate, name), binary, score, fold.patient, 100)
+        assert (judged[name]["low"], judged[name]["high"]) == pytest.approx(
+            (interval.low[0], interval.high[0])
+        )
+    stored = Answers(truth.astype(np.float32), score, fold.patient, labels=("pcwp",))
+    assert judge_regression(stored, stored, above=18.1, resamples=100)["test"]["above"] == judged
+    nobody = judge_regression(fold, fold, above=99.0, resamples=5)["test"]["above"]
+    assert nobody["positives"] == 0 and nobody["auroc"] == {"value": None, "low": None, "high": None}
 
 
 def test_an_empty_validation_fold_is_no_reason_to_fall_over() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 import einthoven.evaluate as evaluate
 from einthoven.evaluate import Cohort, RandomKernels, logistic, ridge
-from einthoven.evaluate.kernels import MILLIVOLTS
+from einthoven.layers.kernels import MILLIVOLTS
 from einthoven.evaluate.probe import fit_logistic, predict, standardised
 from einthoven.evaluate.rows import Folds, Rows, demographics
 

@@ -15,6 +15,7 @@ from einthoven.evaluate.metric import Metric
 
 PER_LABEL = ("auroc", "auprc", "fmax_labels", "f1", "sensitivity", "specificity", "brier", "ece")
 NUMBERS = ("rmse", "mae", "r2", "pearson", "bias", "limit_low", "limit_high")
+NUMBERS += ("calibration_slope", "calibration_intercept")
 
 
 def made_up(seed: int, *, records: int = 120, labels: int = 6, distinct: int | None = None):
@@ -272,6 +273,21 @@ def test_scores_of_numbers() -> None:
     assert evaluate.pearson(truth, score) == pytest.approx(np.corrcoef(truth, score)[0, 1], abs=1e-12)
     assert np.isnan(evaluate.pearson(truth, np.full(80, 0.1)))
     assert np.isnan(evaluate.r2(np.full(80, 0.1), score))
+
+
+def test_calibration_is_the_line_of_least_squares() -> None:
+    random = np.random.default_rng(0)
+    score = random.normal(1000, 5, 80)  # far from 0, where digits are lost
+    truth = 0.6 * score + 400 + random.normal(0, 3, 80)
+    slope, intercept = np.polynomial.Polynomial.fit(score, truth, 1).convert().coef[::-1]
+    assert evaluate.calibration_slope(truth, score) == pytest.approx(slope, rel=1e-9)
+    assert evaluate.calibration_intercept(truth, score) == pytest.approx(intercept, rel=1e-9)
+    best = slope * score + intercept  # what is calibrated on its own records has slope 1 and no intercept
+    assert evaluate.calibration_slope(truth, best) == pytest.approx(1, abs=1e-9)
+    assert evaluate.calibration_intercept(truth, best) == pytest.approx(0, abs=1e-6)
+    assert evaluate.calibration_slope(truth, 2 * best) == pytest.approx(0.5, abs=1e-9)
+    assert np.isnan(evaluate.calibration_slope(truth, np.full(80, 0.1)))
+    assert np.isnan(evaluate.calibration_intercept(truth, np.full(80, 0.1)))
 
 
 def test_bland_altman_by_hand() -> None:

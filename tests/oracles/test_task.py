@@ -36,6 +36,26 @@ def test_a_column_above_a_number(store: Store) -> None:
     np.testing.assert_equal(made.truth(store.records), [[0], [1], [np.nan]])
 
 
+def test_a_column_of_at_least_a_number(store: Store) -> None:
+    made = find_task(store, {"column": "pcwp", "least": 25.0})
+    assert made.labels == ("pcwp >= 25",) and made.kind == "labels"
+    np.testing.assert_equal(made.truth(store.records), [[0], [1], [np.nan]])
+    strict = find_task(store, {"column": "pcwp", "above": 25.0})
+    np.testing.assert_equal(strict.truth(store.records), [[0], [0], [np.nan]])
+    assert find_task(store, made.table()) == made and find_task(store, strict.table()) == strict
+    assert made.table()["least"] == 25 and "above" not in made.table() and "least" not in strict.table()
+
+
+@pytest.mark.parametrize("number", [14.9, 15.3, 18.1, 0.1])
+def test_a_number_with_decimals_is_at_least_itself_and_not_above(tmp_path: Path, number: float) -> None:
+    tenths = store_of(tmp_path / "store", [{"mmhg": number + step} for step in (-0.1, 0.0, 0.1)])
+    least, above = (
+        find_task(tenths, {"column": "mmhg", key: number}).truth(tenths.records).ravel().tolist()
+        for key in ("least", "above")
+    )
+    assert least == [0, 1, 1] and above == [0, 0, 1]
+
+
 def test_a_regression_is_scaled_by_the_training_split(store: Store) -> None:
     made = find_task(store, {"column": "pcwp", "kind": "regression"})
     truth = made.truth(store.records)
@@ -69,7 +89,7 @@ def test_probabilities_are_logistic_and_never_overflow(store: Store) -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ({}, "needs a name or a column. Tasks of .*: superdiag"),
+        ({"kind": "labels"}, "needs a name or a column. Tasks of .*: superdiag"),
         ({"name": "subdiag"}, "No task 'subdiag' .*Did you mean 'superdiag'"),
         ({"column": "pwcp"}, "No column 'pwcp' .*Did you mean 'pcwp'"),
         ({"column": "pcwp"}, "holds numbers; say above"),
@@ -77,6 +97,10 @@ def test_probabilities_are_logistic_and_never_overflow(store: Store) -> None:
         ({"column": "site", "kind": "labels"}, "more than 0 and 1"),
         ({"column": "dead", "kind": "ordinal"}, "kind is 'labels', 'multiclass' or 'regression'"),
         ({"column": "pcwp", "above": 18.0, "kind": "regression"}, "leave out above, or kind"),
+        ({"column": "pcwp", "least": 15.0, "kind": "regression"}, "least = 15 .*leave out least, or kind"),
+        ({"column": "pcwp", "least": 15.0, "above": 18.0}, "takes one number: above .>. or least .>=."),
+        ({"column": "pcwp", "least": "high"}, "takes one number: .*got least = 'high'"),
+        ({"name": "superdiag", "least": 15.0}, "least goes with a column of numbers"),
         ({"colum": "dead"}, r"\[task\] has no option 'colum'.*Did you mean 'column"),
     ],
 )

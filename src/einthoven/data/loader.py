@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from einthoven.data.signal import prepare_many
 from einthoven.data.store import Store
+from einthoven.data.task import numbers
 from einthoven.ecg import LEADS, Signal
 from einthoven.types import Batch, Sampler
 
@@ -42,8 +43,8 @@ class Reader:
 
     @cached_property
     def values(self) -> dict[str, Float[np.ndarray, " record"]]:
-        """The columns that a loss reads."""
-        return {name: self.store.records[name].to_numpy(dtype=np.float32) for name in self.columns}
+        """The columns that losses and miners read; NaN where unknown."""
+        return {name: numbers(self.store.records[name]) for name in self.columns}
 
     @property
     def as_stored(self) -> bool:

@@ -1,12 +1,14 @@
 """Who is trained on, who is chosen on, who is tested on: whole patients, never in two splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+
+from einthoven.parts import call
 
 NAMES = ("train", "validation", "test")
 
@@ -17,6 +19,10 @@ class Rule:
 
     `by = "fold"`: the official folds of the store. `by = "patient"`: patients drawn by `seed` in
     the given `shares`, stratified by label. `by = "auto"`: folds where every record has one.
+
+    `keep` is the share of the training patients to learn from, drawn by `draw`; a smaller share is part
+    of a larger one. `thin` does so for a subgroup: `{column = "sex", equal = "female", keep = 0.05}`, or
+    `{column = "age", least = 75, keep = 0.05}`; everybody else stays.
     """
 
     by: Literal["auto", "fold", "patient"] = "auto"
@@ -25,10 +31,15 @@ class Rule:
     test: Sequence[int] = (10,)
     shares: Sequence[float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    draw: int = 0
+    keep: float = 1.0
+    thin: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.shares) != 3 or min(self.shares) <= 0:
             raise ValueError(f"[split] shares are three numbers above 0, got {list(self.shares)}.")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"[split] keep is a share of the training patients, above 0; got {self.keep:g}.")
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ def divide(
             side[np.isin(fold, list(getattr(rule, name)))] = number
         how = "folds of the store"
     refuse_leaks(patient, side)
+    taught = np.flatnonzero(side == 0)
+    side[taught[~kept(records.iloc[rows[taught]], patient[taught], rule)]] = -1
     parts = [rows[side == number] for number in range(3)]
     for name, part in zip(NAMES, parts, strict=True):
         if not len(part):
@@ -76,6 +89,54 @@ def divide(
                 f"were divided by {how}."
             )
     return Split(parts[0], parts[1], parts[2], how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thin:
+    """A subgroup to keep a share of: those whose `column` is `equal`, or at least `least`."""
+
+    column: str
+    keep: float
+    equal: str | float | None = None
+    least: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.equal is None) == (self.least is None) or not 0 <= self.keep <= 1:
+            raise ValueError("[split.thin] needs a column, keep (0 to 1), and either equal or least.")
+
+    def group(self, records: pd.DataFrame) -> Bool[np.ndarray, " record"]:
+        """Say who is in the subgroup; who is unknown is not."""
+        if self.column not in records:
+            known = ", ".join(map(str, records.columns))
+            raise ValueError(f"[split.thin] no column {self.column!r} in the store. Known: {known}.")
+        values = records[self.column]
+        if self.least is None:
+            return np.array([value == self.equal for value in values], dtype=bool)
+        number = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
+        return np.asarray(number >= self.least)
+
+
+def kept(records: pd.DataFrame, patient: np.ndarray, rule: Rule) -> Bool[np.ndarray, " row"]:
+    """Say which training records `keep` and `thin` leave: whole patients."""
+    stay = drawn(patient, np.ones(len(patient), dtype=bool), rule.keep, rule.draw)
+    if rule.thin is None:
+        return stay
+    thin: Thin = call(Thin, rule.thin, where="split.thin")
+    group = thin.group(records)
+    return np.asarray(stay & (~group | drawn(patient, group, thin.keep, rule.draw)))
+
+
+def drawn(
+    patient: np.ndarray, group: Bool[np.ndarray, " row"], share: float, seed: int
+) -> Bool[np.ndarray, " row"]:
+    """Draw a share of the patients of a group; a smaller share is part of a larger one."""
+    who, owner = np.unique(patient.astype(str), return_inverse=True)
+    member = np.zeros(len(who), dtype=bool)
+    member[owner[group]] = True
+    luck = np.where(member, np.random.default_rng((seed, 0x5EED)).random(len(who)), np.inf)
+    chosen = np.zeros(len(who), dtype=bool)
+    chosen[np.argsort(luck)[: round(share * member.sum())]] = True
+    return np.asarray(chosen[owner] & group)
 
 
 def refuse_leaks(patient: np.ndarray, side: Int[np.ndarray, " row"]) -> None:

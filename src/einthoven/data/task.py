@@ -11,7 +11,7 @@ from jaxtyping import Float
 from einthoven.data.store import Store
 from einthoven.parts import fits, hint
 
-Kind = Literal["labels", "multiclass", "regression"]
+Kind = Literal["labels", "multiclass", "regression", "unlabelled"]
 BINARY = ("0", "1", "False", "True")
 
 
@@ -22,7 +22,8 @@ class Task:
     `columns` is one column of lists of statements, of classes or of numbers; or several of 0 and 1.
 
     `mean` and `sd` scale a regression's target (unless `standardise` is false); they come from the
-    training split and are saved with the run. `above` turns a column of numbers into one binary label.
+    training split and are saved with the run. `above` (or `least`, which counts in the number
+    itself) turns a column of numbers into one binary label.
     `flip` is the share of training labels made wrong on purpose, for studies of label noise.
     """
 
@@ -30,7 +31,8 @@ class Task:
     columns: tuple[str, ...]
     kind: Kind
     labels: tuple[str, ...]
-    above: float | None = None
+    above: float | None = None  # > it
+    least: float | None = None  # >= it
     unit: str = ""  # of a regression: "mmHg"
     standardise: bool = True  # a regression's target, by mean and sd of the training split
     mean: float = 0.0
@@ -39,15 +41,18 @@ class Task:
 
     def truth(self, records: pd.DataFrame) -> Float[np.ndarray, "record label"]:
         """Return what is true, in the unit of the column or as 0 and 1; NaN where unknown."""
+        if self.kind == "unlabelled":
+            return np.zeros((len(records), 0), np.float32)
         values = records[self.columns[0]]
         if self.kind == "multiclass":
             return one_hot(values, self.labels)
         if is_list(values):
             return many_hot(values, self.labels)
         number = np.stack([numbers(records[name]) for name in self.columns], axis=1)
-        if self.above is None:
+        if self.above is None and self.least is None:
             return number
-        return np.where(np.isnan(number), np.nan, number > self.above).astype(np.float32)
+        positive = number >= self.least if self.above is None else number > self.above
+        return np.where(np.isnan(number), np.nan, positive).astype(np.float32)
 
     def flipped(self, truth: Float[np.ndarray, "row label"], seed: int) -> Float[np.ndarray, "row label"]:
         """Make the share `flip` of some records' labels wrong, by chance; NaN stays.
@@ -91,10 +96,14 @@ class Task:
         """Describe it for a resolved recipe: enough to read answers without the store."""
         told: dict[str, Any] = {"name": self.name, "columns": list(self.columns), "kind": self.kind}
         told |= {"labels": list(self.labels)} | ({} if self.above is None else {"above": self.above})
+        told |= {} if self.least is None else {"least": self.least}
         told |= {"unit": self.unit} if self.unit else {}
         told |= {} if self.standardise else {"standardise": False}
         told |= {"flip": self.flip} if self.flip else {}
         return told | ({"mean": self.mean, "sd": self.sd} if self.kind == "regression" else {})
+
+
+UNLABELLED = Task("no labels", (), "unlabelled", ())
 
 
 def spell(value: Any) -> str | None:
@@ -137,14 +146,17 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
     """Read a recipe's [task] against a store.
 
     `name`: a multi-label task of the store ("superdiag" or "ptbxl/superdiag"). Or `column`: any
-    column, with `above` (binary), or `kind` = "labels" (0 and 1), "multiclass" or "regression".
-    Or `columns`: several columns of 0 and 1. With `flip`: a share of training labels to make wrong.
+    column, with `above` or `least` (binary: > or >=), or `kind` = "labels" (0 and 1), "multiclass" or
+    "regression". Or `columns`: several columns of 0 and 1. With `flip`: a share of training labels to
+    make wrong.
+    No [task]: learn from the ECGs alone.
     """
     known = (
         "name",
         "column",
         "columns",
         "above",
+        "least",
         "kind",
         "unit",
         "standardise",
@@ -156,6 +168,8 @@ def find_task(store: Store, table: dict[str, Any]) -> Task:
     for key in table:
         if key not in known:
             raise ValueError(f"[task] has no option {key!r}. Known: {', '.join(known)}.{hint(key, known)}")
+    if not table:
+        return UNLABELLED
     task, flip = task_of(store, table), table.get("flip", 0.0)
     if not (fits(flip, float) and 0 <= flip < 0.5):
         raise ValueError(f"[task] flip is a share from 0 to below 0.5, got {flip!r}.")
@@ -172,7 +186,7 @@ def task_of(store: Store, table: dict[str, Any]) -> Task:
         raise ValueError(f"[task] columns: {lists[0]!r} is a task by itself; say name = {lists[0]!r}.")
     if columns and not lists:
         return of_columns(store, columns, table)
-    if said := [key for key in ("above", "unit", "standardise") if key in table]:
+    if said := [key for key in ("above", "least", "unit", "standardise") if key in table]:
         raise ValueError(f"[task] {said[0]} goes with a column of numbers, not with statements.")
     if not columns and "name" not in table:
         raise ValueError(f"[task] needs a name or a column. Tasks of {store.path}: {listed(store.tasks)}.")
@@ -198,12 +212,9 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
             raise ValueError(
                 f"No column {column!r} in {store.path}. Known: {', '.join(known)}.{hint(column, known)}"
             )
-    above, name = table.get("above"), table.get("name", ", ".join(columns))
-    if above is not None and table.get("kind", "labels") != "labels":
-        raise ValueError(f"[task] above = {above:g} makes a binary task; leave out above, or kind.")
-    if above is not None:
-        labels = tuple(f"{column} > {above:g}" for column in columns)
-        return Task(table.get("name", ", ".join(labels)), tuple(columns), "labels", labels, above)
+    if "above" in table or "least" in table:
+        return binary(columns, table)
+    name = table.get("name", ", ".join(columns))
     values = store.records[columns[0]]
     classes = sorted({s for s in map(spell, values) if s is not None})
     if len(columns) > 1 and table.get("kind", "labels") != "labels":
@@ -216,6 +227,21 @@ def of_columns(store: Store, columns: Sequence[str], table: dict[str, Any]) -> T
     labels = tuple(classes) if kind == "multiclass" else tuple(columns)
     how = {key: table[key] for key in ("unit", "standardise") if key in table}
     return Task(name, tuple(columns), kind, labels, **how)
+
+
+def binary(columns: Sequence[str], table: dict[str, Any]) -> Task:
+    """Make labels of numbers: those above a number, or of at least that number."""
+    said = [key for key in ("above", "least") if key in table]
+    key, number = said[0], table[said[0]]
+    if len(said) > 1 or not fits(number, float):
+        raise ValueError(
+            f"[task] takes one number: above (>) or least (>=), got {listed(said)} = {number!r}."
+        )
+    if table.get("kind", "labels") != "labels":
+        raise ValueError(f"[task] {key} = {number:g} makes a binary task; leave out {key}, or kind.")
+    labels = tuple(f"{column} {'>' if key == 'above' else '>='} {number:g}" for column in columns)
+    name = table.get("name", ", ".join(labels))
+    return Task(name, tuple(columns), "labels", labels, **{key: number})
 
 
 def refuse_unfit(column: str, kind: Kind, values: pd.Series) -> None:

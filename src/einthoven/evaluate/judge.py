@@ -4,6 +4,7 @@ Thresholds and temperature come from validation; the test fold only measures. Al
 one set of patient-clustered resamples.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +33,10 @@ from einthoven.evaluate.scores import (
 )
 from einthoven.evaluate.subgroup import subgroups
 
-AGREEMENT = ("rmse", "mae", "r2", "pearson", "bias", "limit_low", "limit_high")
+AGREEMENT = (
+    *("rmse", "mae", "r2", "pearson", "calibration_slope", "calibration_intercept"),
+    *("bias", "limit_low", "limit_high"),
+)
 
 
 def judge_labels(
@@ -73,23 +77,33 @@ def judge_labels(
 
 
 def judge_regression(
-    validation: Answers, test: Answers, *, resamples: int = 1000, seed: int = 0
+    validation: Answers, test: Answers, *, above: float | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Judge predicted numbers of one column, in its unit."""
+    """Judge predicted numbers of one column, in its unit; with `above`, also as scores of truth > above."""
     same_labels(validation, test)
     if len(test.labels) != 1:
         raise ValueError(f"Regression is judged one column at a time, got {', '.join(test.labels)}.")
     weights = resample_weights(test.patient, resamples, seed)
     chosen = resample_weights(validation.patient, resamples, seed)
     metrics = {name: getattr(regression, name) for name in AGREEMENT}
+    figures: dict[str, Any] = {name: part(m, test, weights)["macro"] for name, m in metrics.items()}
     return {
-        "test": {name: part(metric, test, weights)["macro"] for name, metric in metrics.items()},
+        "test": figures | ({} if above is None else {"above": above_part(test, above, weights)}),
         "validation": {"rmse": part(regression.rmse, validation, chosen)["macro"]},
         "thresholds": {},
         "temperature": None,
         "calibrated": {},
         "subgroups": subgroups(test, regression.rmse, weights),
     }
+
+
+def above_part(test: Answers, above: float, weights: Draws) -> dict[str, Any]:
+    """Return how well predicted numbers rank the records whose true number is above one."""
+    number = test.truth.astype(np.float32)  # as a task says `above`: 18.1 is not above 18.1
+    positive = np.where(np.isnan(number), np.nan, number > np.float32(above))
+    decided = replace(test, truth=positive.astype(float))
+    areas = {metric.name: part(metric, decided, weights)["macro"] for metric in (auroc, auprc)}
+    return {"threshold": float(above), "positives": int(np.nansum(positive))} | areas
 
 
 def same_labels(validation: Answers, test: Answers) -> None:

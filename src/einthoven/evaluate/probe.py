@@ -35,8 +35,23 @@ def logistic(
     `strengths` are scikit-learn's C, of which validation's macro AUROC chooses one for all labels. NaN
     truth is left out; a label with one value in train gets its prevalence as a constant score.
     """
-    train_y = np.asarray(train_y, float)
     train_x, validation_x, test_x = standardised(train_x, validation_x, test_x)
+    return predict(test_x, best_logistic(train_x, train_y, validation_x, validation_y, strengths=strengths))
+
+
+def best_logistic(
+    train_x: Float[np.ndarray, "train feature"],
+    train_y: Shaped[np.ndarray, "train label"],
+    validation_x: Float[np.ndarray, "validation feature"],
+    validation_y: Shaped[np.ndarray, "validation label"],
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Float[np.ndarray, "weight label"]:
+    """Return the weights (feature, label) that validation likes best, the intercept in the last line.
+
+    Features are standardised already.
+    """
+    train_y = np.asarray(train_y, float)
     weights = np.zeros((train_x.shape[1] + 1, train_y.shape[1]))
     chosen, best, falls = weights, -np.inf, 0
     for strength in sorted(strengths):
@@ -48,15 +63,20 @@ def logistic(
             falls += 1
         if falls == 2:
             break  # what is left overfits more, and takes the longest to fit
-    return predict(test_x, chosen)
+    return chosen
 
 
 def standardised(*tables: Float[np.ndarray, "_ feature"]) -> list[Float[np.ndarray, "_ feature"]]:
     """Bring the features of all tables to mean 0 and sd 1 on the first; constant ones to 0."""
-    mean, sd = tables[0].mean(0), tables[0].std(0)
-    varied = sd > 1e-6 * np.abs(mean)
-    scale = np.where(varied, 1 / np.where(varied, sd, 1), 0).astype(tables[0].dtype)
+    mean, scale = mean_and_scale(tables[0])
     return [(table - mean) * scale for table in tables]
+
+
+def mean_and_scale(table: Features) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
+    """Return the mean of each feature and one over its sd; zero for a constant one."""
+    mean, sd = table.mean(0), table.std(0)
+    varied = sd > 1e-6 * np.abs(mean)
+    return mean, np.where(varied, 1 / np.where(varied, sd, 1), 0).astype(table.dtype)
 
 
 def fit_logistic(
@@ -120,11 +140,22 @@ def ridge(
         if not known.any():
             raise ValueError(f"Ridge: column {column} of the training truth is NaN in every record.")
         x, *others = standardised(train_x[known], validation_x, test_x)
-        fits = fit_ridge(x, train_y[known, column], penalties)
-        errors = [rmse(validation_y[:, column], others[0] @ slope + level) for slope, level in fits]
-        slope, level = fits[int(np.argmin(np.nan_to_num(errors, nan=np.inf)))]
+        slope, level = best_ridge(x, train_y[known, column], others[0], validation_y[:, column], penalties)
         columns.append(others[1] @ slope + level)
     return np.stack(columns, axis=1).astype(float)
+
+
+def best_ridge(
+    train_x: Float[np.ndarray, "train feature"],
+    train_y: Float[np.ndarray, " train"],
+    validation_x: Float[np.ndarray, "validation feature"],
+    validation_y: Float[np.ndarray, " validation"],
+    penalties: Sequence[float] = PENALTIES,
+) -> tuple[Float[np.ndarray, " feature"], float]:
+    """Return slope and intercept of one known column, with the penalty that validation likes best."""
+    fits = fit_ridge(train_x, train_y, penalties)
+    errors = [rmse(validation_y, validation_x @ slope + level) for slope, level in fits]
+    return fits[int(np.argmin(np.nan_to_num(errors, nan=np.inf)))]
 
 
 def fit_ridge(

@@ -1,7 +1,9 @@
 """Scores of predicted numbers, in the unit of the truth; NaN truth is left out.
 
 Agreement is Bland and Altman's (1986, doi:10.1016/S0140-6736(86)90837-8): bias is the mean of score minus
-truth, the limits are bias -+ 1.96 standard deviations (n - 1) of that difference.
+truth, the limits are bias -+ 1.96 standard deviations (n - 1) of that difference. Calibration is the
+straight line of least squares from score to truth: a slope below 1 says that scores are too extreme, one
+above 1 that they are too timid.
 """
 
 import numpy as np
@@ -59,6 +61,21 @@ def pearson(truth: Matrix, score: Matrix, weights: Draws) -> PerLabel:
     known_score = np.where(np.isnan(truth), np.nan, score)
     spread = scatter(truth, truth, weights) * scatter(known_score, known_score, weights)
     return ratio(scatter(truth, score, weights), np.sqrt(spread))
+
+
+@Metric
+def calibration_slope(truth: Matrix, score: Matrix, weights: Draws) -> PerLabel:
+    """Slope of the line from score to truth, 1 where it is calibrated; NaN where the score is constant."""
+    known_score = np.where(np.isnan(truth), np.nan, score)
+    return ratio(scatter(truth, score, weights), scatter(known_score, known_score, weights))
+
+
+@Metric
+def calibration_intercept(truth: Matrix, score: Matrix, weights: Draws) -> PerLabel:
+    """Where that line stands at a score of 0, in the unit of the truth; 0 where it is calibrated."""
+    known_score = np.where(np.isnan(truth), np.nan, score)
+    slope = calibration_slope.weighted(truth, score, weights)
+    return np.asarray(mean(truth, weights) - slope * mean(known_score, weights))
 
 
 @Metric

@@ -126,7 +126,7 @@ def kernel_features(
     train: Chunks, validation: Chunks, test: Chunks, *, kernels: int = 1500, seed: int = 0
 ) -> Features:
     """Return the features of random kernels drawn for the shape of the first chunk."""
-    from einthoven.evaluate.kernels import RandomKernels
+    from einthoven.layers.kernels import RandomKernels
 
     drawn: list[RandomKernels] = []
 

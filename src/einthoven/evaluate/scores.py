@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from einthoven.evaluate.metric import Draws, Matrix, Metric, macro, macro_of, ratio, shared, totals
+from einthoven.cores import shared
+from einthoven.evaluate.metric import Draws, Matrix, Metric, macro, macro_of, ratio, totals
 
 PerLabel = Float[np.ndarray, "resample label"]
 

@@ -10,6 +10,7 @@ KINDS = {
     "labels": "labels that may occur together",
     "multiclass": "one class of several",
     "regression": "a number",
+    "unlabelled": "learned from the ECGs alone",
 }
 
 
@@ -19,12 +20,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
     told = [
         ("Source of data", f"{store.get('title', 'unknown')}, store {store.get('fingerprint', 'unknown')}"),
         ("Participants", participants(run)),
-        ("Test set", people(run)),
+        ("Test set", "took no part" if run.unlabelled else people(run)),
         ("Outcome", f"{task['name']}: {KINDS.get(task['kind'], task['kind'])}"),
         ("Predictors", f"the ECG only: {predictors(run)}"),
         ("Left out", left_out(run)),
         ("Splits", splits(run)),
-        ("Intervals", intervals(run)),
+        ("Intervals", "" if run.unlabelled else intervals(run)),
         ("External validation", "none in this run: how it does elsewhere is unknown"),
         ("Seed", str(run.environment.get("seed", "–"))),
         ("Device", str(run.environment.get("device", "–"))),

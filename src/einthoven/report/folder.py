@@ -65,6 +65,11 @@ class Run:
         return bool(self.results["task"]["kind"] == "regression")
 
     @property
+    def unlabelled(self) -> bool:
+        """Did it learn from ECGs alone? Then it answers nothing, and nothing was judged."""
+        return bool(self.results["task"]["kind"] == "unlabelled")
+
+    @property
     def main(self) -> str:
         """The figure that the run is judged by."""
         return "rmse" if self.regression else "auroc"
@@ -140,7 +145,10 @@ def read_run(path: Path) -> Run:
             f"{path / 'results.json'} has format {results.get('format')}, this einthoven reads {FORMAT}: "
             "use the version that trained the run."
         )
-    predictions = pd.read_parquet(_whole(path / "predictions.parquet"))
+    answered = results["task"]["kind"] != "unlabelled"
+    predictions = (
+        pd.read_parquet(_whole(path / "predictions.parquet")) if answered else pd.DataFrame({"split": []})
+    )
     run = Run(
         path=path,
         recipe=_whole(path / "recipe.toml").read_text(encoding="utf-8"),

@@ -35,32 +35,42 @@ def render(run: Run) -> str:
 
 def context(run: Run) -> dict[str, Any]:
     """Gather what the template shows."""
-    judged = {} if run.regression else {
-        "classes": sections.classes(run),
-        "thresholds": sections.thresholds(run),
-        "reliability": sections.reliability(run),
-        "together": sections.together(run),
-    }  # fmt: skip
     return {
         "style": (HERE / "style.css").read_text(encoding="utf-8"),
         "version": __version__,
-        "title": f"{run.results['task']['name']} on {run.store.get('title', run.path.name)}",
+        "title": f"{words.task(run)} on {run.store.get('title', run.path.name)}",
         "name": run.path.name,
         "regression": run.regression,
+        "unlabelled": run.unlabelled,
         "patients_named": run.patients_named,
         "synthetic": bool(run.store.get("synthetic")),
         "subset": words.subset(run),
         "flipped": words.flipped(run),
         "headline": words.headline(run),
-        "result": sections.result(run),
         "data": sections.data(run),
         "learning": sections.learning(run),
-        "numbers": sections.numbers(run) if run.regression else {},
-        **judged,
-        "subgroups": sections.subgroups(run),
-        "cases": cases.cases(run),
+        **judged(run),
         "facts": facts(run),
         "recipe": run.recipe.strip(),
         "environment": words.flat({k: v for k, v in run.environment.items() if k != "command"}),
         "command": words.command(run),
+    }
+
+
+def judged(run: Run) -> dict[str, Any]:
+    """Gather what the answers are worth: nothing where a run learned without labels."""
+    if run.unlabelled:
+        return {}
+    both = {
+        "result": sections.result(run),
+        "subgroups": sections.subgroups(run),
+        "cases": cases.cases(run),
+    }
+    if run.regression:
+        return both | {"numbers": sections.numbers(run)}
+    return both | {
+        "classes": sections.classes(run),
+        "thresholds": sections.thresholds(run),
+        "reliability": sections.reliability(run),
+        "together": sections.together(run),
     }

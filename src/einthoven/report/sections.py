@@ -34,6 +34,8 @@ NUMBERS = {
     "mae": "Mean absolute error",
     "r2": "R²: share of variance explained",
     "pearson": "Pearson r",
+    "calibration_slope": "Calibration slope: measured per predicted, 1 is best",
+    "calibration_intercept": "Calibration intercept: measured where predicted is 0",
     "bias": "Bias: mean of predicted minus measured",
     "limit_low": "Lower limit of agreement",
     "limit_high": "Upper limit of agreement",
@@ -82,11 +84,12 @@ def data(run: Run) -> dict[str, Any]:
     counts = [run.results["counts"][split] for split in splits]
     nouns = {"ECGs": "records"} | ({"Patients": "patients"} if run.patients_named else {})
     lines = [(noun, [(f"{c[key]:,}", "") for c in counts]) for noun, key in nouns.items()]
-    for label in run.labels if not run.regression else []:
+    labels = [] if run.regression else run.labels
+    for label in labels:
         positives = [int(c.get("positives", {}).get(label, 0)) for c in counts]
         shares = [f"{100 * p / max(1, c['records']):.1f} %" for p, c in zip(positives, counts, strict=True)]
         lines.append((label, [(f"{p:,}", share) for p, share in zip(positives, shares, strict=True)]))
-    return {"splits": splits, "lines": lines}
+    return {"splits": splits, "lines": lines, "labels": labels}
 
 
 def learning(run: Run) -> list[dict[str, Any]]:
@@ -268,12 +271,13 @@ def numbers(run: Run) -> dict[str, Any]:
     """Prepare the figures and the two charts of a regression."""
     unit = str(run.results["task"].get("unit") or "")
     places = words.places_for(run.overall("rmse").value)
-    plain = ("r2", "pearson")
+    plain = ("r2", "pearson", "calibration_slope")
     table = [
         (name, *_cell(value, 3 if key in plain else places), "" if key in plain else unit)
         for key, name in NUMBERS.items()
         if (value := run.overall(key)).known
     ]
+    table += _above(run, unit)
     measured, predicted = run.truth[:, 0], run.score[:, 0]
     known = np.isfinite(measured) & np.isfinite(predicted)
     pair = curves.agreement(measured[known], predicted[known])
@@ -302,3 +306,16 @@ def numbers(run: Run) -> dict[str, Any]:
         "shown": min(int(known.sum()), plots.MOST_POINTS),
         "records": int(known.sum()),
     }
+
+
+def _above(run: Run, unit: str) -> list[tuple[str, str, str, str]]:
+    """Prepare how well the numbers rank the ECGs above a threshold, where the recipe asked for it."""
+    told = run.results["test"].get("above")
+    if not told:
+        return []
+    what = f"> {told['threshold']:g} {unit}".strip()
+    counted = f"{told['positives']:,} of {run.results['counts']['test']['records']:,} ECGs"
+    return [
+        (f"AUROC of {what}", *_cell(figure(told["auroc"])), ""),
+        (f"AUPRC of {what} ({counted})", *_cell(figure(told["auprc"])), ""),
+    ]

@@ -80,10 +80,21 @@ def whose(run: Run, count: Mapping[str, Any]) -> str:
     return f"{ecgs} of {many(count['patients'], 'patient')}" if run.patients_named else ecgs
 
 
+def task(run: Run) -> str:
+    """Name what was learned."""
+    return "Learning without labels" if run.unlabelled else str(run.results["task"]["name"])
+
+
 def headline(run: Run) -> str:
     """Say in one sentence what was trained on what."""
     train, test = (run.results["counts"][split] for split in ("train", "test"))
     task, weights = run.results["task"], run.results.get("model", {}).get("parameters")
+    if run.unlabelled:
+        return (
+            f"{network(run)} learned from {whose(run, train)} of {run.store.get('title', 'a store')} "
+            "without labels; the test set took no part. What it learned shows when a labelled run starts "
+            "from it, or by `einthoven evaluate`."
+        )
     few = len(run.labels) <= 8
     goal = (
         f"to predict {', '.join(run.labels)}" + (f" ({task['unit']})" if task.get("unit") else "")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 VISITS = (1, 2, 1, 3, 1, 1, 2, 4, 1, 2)  # ECGs of ten patients in a row; the pattern then repeats
 ENDS = tuple(accumulate(VISITS))
 CATHETER = 1.5  # mmHg, sd of the error of one measured filling pressure
+LOWEST, HIGHEST = 4.0, 40.0  # mmHg that a catheter reads
 
 
 class Risk(NamedTuple):
@@ -159,5 +160,10 @@ def draw_visit(seed: int, index: int) -> Visit:
 
 def measured(filling: float, rng: Random) -> float:
     """Return a pressure in mmHg as read from the catheter: skewed, about 16 +- 8, within 4 to 40."""
-    true = 4.0 + math.exp(2.30 + 0.60 * filling)
-    return round(min(max(true + CATHETER * rng.gauss(0, 1), 4.0), 40.0), 1)
+    read = pressure(filling) + CATHETER * rng.gauss(0, 1)
+    return round(min(max(read, LOWEST), HIGHEST), 1)
+
+
+def pressure(filling: float) -> float:
+    """Return the true pressure (mmHg) behind a filling pressure in sd, before any error."""
+    return 4.0 + math.exp(2.30 + 0.60 * filling)
