@@ -185,6 +185,28 @@ def embed(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(help="probe, knn, retrieve, cluster or all.")],
+    run: Run,
+    data: Annotated[Path, typer.Option(help="The store to judge on.")],
+    task: Annotated[str | None, typer.Option(help="A task, a column, or 'column > number'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON file; a map of the test ECGs beside it.")] = None,
+    which: Annotated[str, typer.Option(help="The output to judge, e.g. embedding.")] = "features",
+    sets: Sets = None,
+    trust: Trust = False,
+) -> None:
+    """Judge the embeddings of a run: a linear probe, neighbours, retrieval, clusters, beside random weights.
+
+    Example: einthoven evaluate all runs/one --data stores/ptbxl --task superdiag
+    """
+    from einthoven import python, show
+
+    how: dict[str, Any] = {"task": task, "out": out, "which": which, "trust": trust}
+    told = python.evaluate(what, run, data, options=show.options_of(sets), **how)
+    typer.echo(show.evaluation_told(*told))
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write a run's report again: one HTML page."""
     from einthoven.report import report as write

@@ -1,5 +1,6 @@
 """The jobs of the command line as functions, and `fit` for whoever has two arrays."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
@@ -10,15 +11,18 @@ import pandas as pd
 from jaxtyping import Float
 
 from einthoven.bench import bench as bench_run
+from einthoven.data.files import one_line, write_json
 from einthoven.data.importing import import_ as import_source
 from einthoven.data.opening import make_source
 from einthoven.data.store import Store, open_store
 from einthoven.ecg import LEADS, Record, Source
-from einthoven.parts import find
+from einthoven.embedding import Asked, Options, judge_embeddings
+from einthoven.parts import call, find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
 from einthoven.predict import predict as predict_files
 from einthoven.report import report as write_report
+from einthoven.report.space import Words, draw_space, umap
 from einthoven.run import train as train_run
 
 
@@ -85,6 +89,61 @@ def embed(
 ) -> pd.DataFrame:
     """Return one vector per ECG of a store that the model can read."""
     return embed_store(Path(run), open_store(Path(store)), which=which, trust=trust)
+
+
+def evaluate(
+    what: str,
+    run: str | Path,
+    store: str | Path,
+    *,
+    task: str | None = None,
+    out: str | Path | None = None,
+    which: str = "features",
+    options: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> tuple[dict[str, Any], Path]:
+    """Judge the embeddings of a run: `what` is probe, knn, retrieve, cluster or all. Return figures and file.
+
+    `task` is one of the store, a column, or "column > number"; by default what the run was trained for.
+    `options` are those of `einthoven.embedding.Options`: distance, untrained, map, seed ... The figures go
+    to `out`, JSON (RUN/evaluate/TASK.WHAT.json), and a map of the test records beside it, .svg and .png.
+    """
+    asked = Asked(what=what, task=task, which=which)
+    how: Options = call(Options, options or {}, where="--set")
+    if how.map == "umap":
+        umap()  # before the work, not after it
+    found = judge_embeddings(Path(run), open_store(Path(store)), asked, how, trust=trust)
+    name = f"{found.figures['task']['name']}.{what}" + ("" if which == "features" else f".{which}")
+    file = Path(out) if out is not None else Path(run) / "evaluate" / f"{file_name(name)}.json"
+    with one_line(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for kind in (".svg", ".png"):
+        words = map_words(found.figures)
+        draw_space(file.with_suffix(kind), found.test, words, distance=how.distance, way=how.map)
+    write_json(file, found.figures)
+    return found.figures, file
+
+
+def file_name(words: str) -> str:
+    """Make of any words a name that every disk takes.
+
+    >>> file_name("pcwp > 18.all"), file_name("a/b")
+    ('pcwp_18.all', 'a_b')
+    """
+    return re.sub(r"[^\w.-]+", "_", words).strip("._") or "evaluation"
+
+
+def map_words(figures: Mapping[str, Any]) -> Words:
+    """Say what a map shows."""
+    task, made_up = figures["task"], " · MADE-UP ECGs" if figures["store"]["synthetic"] else ""
+    count = f"{figures['counts']['test']['records']:,} test ECGs"
+    return Words(
+        title=f"{figures['run']} on {task['name']}, {count}{made_up}",
+        what=figures["which"],
+        labels=tuple(task["labels"]),
+        numbers=task["kind"] == "regression",
+        unit=task["unit"] or "",
+    )
 
 
 class Arrays(Source):

@@ -27,6 +27,10 @@ FLAGS = {
     "absent": "lacking a lead",
 }
 
+FIGURES = {"auroc": "macro AUROC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "pearson": "Pearson's r"}
+FIGURES |= {f"recall_at_{k}": f"Recall@{k}" for k in (1, 5, 10)}
+FIGURES |= {"r_precision": "R-precision", "map_at_r": "MAP@R", "nmi": "NMI", "ari": "ARI"}
+
 
 def options_of(sets: Sequence[str] | None) -> dict[str, Any]:
     """Read `--set key=value` options of a source."""
@@ -225,6 +229,9 @@ def run_told(run: Path) -> str:
     ]
     if left := {why: n for why, n in results["left_out"].items() if n}:
         lines.append("  left out: " + ", ".join(f"{n:,} {why}" for why, n in left.items()))
+    if results["task"]["kind"] == "unlabelled":
+        lines.append(f"Learned without labels. Next: einthoven train RECIPE --start {run} ...")
+        return "\n".join([*lines, f"Report: {run / 'report.html'}"])
     for row in results["rows"]:
         lines.append(f"  {row['name'].replace('_', ' ')}: {name} {interval_told(row[figure])}")
     mine = results["test"][figure] if regression else results["test"][figure]["macro"]
@@ -278,6 +285,33 @@ def comparison_told(a: Path, b: Path, told: dict[str, Any]) -> str:
         lines.append({told["metric"]: name} | figures | {"p": line["p"]})
     head = f"a = {a}\nb = {b}\n{told['records']:,} test ECGs of {told['patients']:,} patients"
     return f"{head}; {told['better']} is better\n{table(pd.DataFrame(lines))}"
+
+
+def evaluation_told(told: dict[str, Any], out: Path) -> str:
+    """Tell what embeddings are worth."""
+    lines = [["", "", "this run", "random weights", "gain", "p", "chance"]]
+    for row in told["rows"]:
+        known = [row.get(name) for name in ("p", "chance")]
+        p, chance = ("" if value is None else f"{value:.3f}" for value in known)
+        figures = [reach(row["run"]), reach(row.get("untrained")), reach(row.get("gain"), sign="+")]
+        first = row["job"] not in [line[0] for line in lines]
+        lines.append([row["job"] if first else "", FIGURES[row["figure"]], *figures, p, chance])
+    shown = [i for i in range(7) if i < 2 or any(line[i] for line in lines[1:])]
+    widths = {i: max(len(line[i]) for line in lines) for i in shown}
+    text = ["  ".join(f"{line[i]:{widths[i]}}" for i in shown).rstrip() for line in lines]
+    test, task = told["counts"]["test"], told["task"]["name"]
+    size = f"{test['records']:,} test ECGs of {test['patients']:,} patients"
+    head = f"{told['run']} on {task}: {size}; {told['which']} of {told['dim']:,} numbers, 95 % intervals"
+    skipped = [f"{job}: not done, {why}" for job, why in told["skipped"].items()]
+    return "\n".join([head, *text, *skipped, f"Figures: {out}, map: {out.with_suffix('.svg')}"])
+
+
+def reach(figure: dict[str, float | None] | None, sign: str = "") -> str:
+    """Write a figure with its interval, short enough for a table."""
+    if figure is None or figure["value"] is None:
+        return ""
+    value, low, high = (figure[k] for k in ("value", "low", "high"))
+    return f"{value:{sign}.3f}" + ("" if low is None else f" ({low:{sign}.3f} to {high:{sign}.3f})")
 
 
 def table(answers: "pd.DataFrame") -> str:

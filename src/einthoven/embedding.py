@@ -1,0 +1,168 @@
+"""Judge the embeddings of a finished run on a task, with the preprocessing and the split of its training.
+
+The task may be another than the run was trained for; a run that learned without labels has none of its own.
+"""
+
+import json
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from einthoven import recipe as recipes
+from einthoven.assemble import network
+from einthoven.data.loader import Reader, Windows
+from einthoven.data.split import NAMES, Split
+from einthoven.data.store import Store
+from einthoven.data.task import BINARY, is_list, listed, numbers, spell
+from einthoven.evaluate.embed import features
+from einthoven.evaluate.jobs import JOBS, Folds, How, Judge, Row, rows
+from einthoven.evaluate.nearest import Vectors
+from einthoven.parts import hint
+from einthoven.plan import Plan, plan
+from einthoven.predict import Model, load
+from einthoven.results import task_told
+from einthoven.types import Method
+
+THRESHOLD = re.compile(r"(.+?)\s*(>=|>)\s*(-?\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of a run: `what` job (or "all"), on which `task` (None: its own), of `which` output."""
+
+    what: str = "all"
+    task: str | None = None
+    which: str = "features"
+
+    def __post_init__(self) -> None:
+        if self.what not in ("all", *JOBS):
+            known = ("all", *JOBS)
+            raise ValueError(
+                f"No evaluation {self.what!r}. Known: {', '.join(known)}.{hint(self.what, known)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(How):
+    """How to judge, whether to judge the same network with random weights, too, and how the map is drawn."""
+
+    untrained: bool = True
+    map: Literal["pca", "umap"] = "pca"
+
+
+class Found(NamedTuple):
+    """The figures, as they are written, and the test records that they are of."""
+
+    figures: dict[str, Any]
+    test: Vectors
+
+
+def judge_embeddings(run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False) -> Found:
+    """Embed train, validation and test, and judge; every figure is {value, low, high}."""
+    began = time.perf_counter()
+    model = load(run, trust=trust)
+    planned = planned_for(model, store, asked.task)
+    judge = Judge(planned.task.kind, planned.task.labels, how)
+    mine = embedded(model.method, model.stride, planned, asked.which)
+    other = embedded(untrained(model), model.stride, planned, asked.which) if how.untrained else None
+    unfit = {job: judge.unfit(job, mine) for job in JOBS}
+    if asked.what != "all" and unfit[asked.what]:
+        raise ValueError(f"{asked.what} on {planned.task.name!r}: {unfit[asked.what]}.")
+    table: list[Row] = []
+    about: Row = {}
+    for job in JOBS if asked.what == "all" else (asked.what,):
+        if not unfit[job]:
+            done = judge.judge(job, mine)
+            table += rows(done, judge.judge(job, other) if other else None, mine.test.patient, how)
+            about |= done.about
+    figures = {"format": 1, "run": run.name, "what": asked.what, "which": asked.which}
+    figures |= {"dim": mine.test.vector.shape[1], "how": asdict(how), "task": task_told(planned)}
+    figures |= {"store": {k: getattr(store, k) for k in ("title", "source", "synthetic", "fingerprint")}}
+    figures |= {"split": planned.split.by, "counts": counts(mine), "left_out": planned.left_out}
+    figures |= {"rows": table, "about": about}
+    figures["skipped"] = {job: why for job, why in unfit.items() if why and asked.what == "all"}
+    return Found(figures | {"seconds": round(time.perf_counter() - began, 2)}, mine.test)
+
+
+def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
+    """Plan the task on the store, and keep every patient on the side where the training had them."""
+    told = recipes.load(model.run / "recipe.toml")
+    table = told.get("task") if asked is None else table_of(asked, store)
+    if table is None:
+        raise ValueError(
+            f"{model.run} learned without labels: say --task. Tasks of {store.path}: {listed(store.tasks)}; "
+            "a column of the store is one, too."
+        )
+    clean = {key: value for key, value in table.items() if key != "flip"}  # truth is judged as it is
+    planned = plan(told | {"task": clean}, store)
+    seen = json.loads((model.run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+    if seen != store.fingerprint:
+        return planned
+    return replace(planned, split=kept_apart(planned, plan(told, store).split))
+
+
+def kept_apart(planned: Plan, trained: Split) -> Split:
+    """Return the split with the patients of the training where they stood; it may have divided otherwise."""
+    patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
+    stood = {who: name for name, some in trained.named().items() for who in patient[some]}
+    sides: dict[str, list[int]] = {name: [] for name in NAMES}
+    for name, some in planned.split.named().items():
+        for row in some:
+            sides[stood.get(patient[row], name)].append(int(row))
+    parts: list[Int[np.ndarray, " row"]] = [np.array(sorted(sides[name]), dtype=np.int64) for name in NAMES]
+    for name, part in zip(NAMES, parts, strict=True):
+        if not len(part):
+            raise ValueError(
+                f"Task {planned.task.name!r}: no record with a label is in the {name} split of this run."
+            )
+    return Split(parts[0], parts[1], parts[2], trained.by)
+
+
+def table_of(asked: str, store: Store) -> dict[str, Any]:
+    """Read --task: a task of the store, a column (of numbers: regressed), or 'column > number'."""
+    if match := THRESHOLD.fullmatch(asked.strip()):
+        return {"column": match[1], {">": "above", ">=": "least"}[match[2]]: float(match[3])}
+    name = asked.removeprefix(f"{store.source}/")
+    if name in store.tasks or name not in store.records:
+        return {"name": asked}
+    values = store.records[name]
+    if is_list(values) or np.isnan(numbers(values)).all():
+        return {"column": name}
+    binary = {word for word in map(spell, values) if word is not None} <= set(BINARY)
+    return {"column": name} | ({} if binary else {"kind": "regression"})
+
+
+def untrained(model: Model) -> Method:
+    """Build the network of a run again, with random weights."""
+    told = recipes.fresh(recipes.load(model.run / "recipe.toml"))
+    made, _ = network(told, model.wants, len(model.labels), told.get("seed", 0))
+    return made.to(next(model.method.parameters()).device)
+
+
+def embedded(method: Method, stride: float, planned: Plan, which: str) -> Folds:
+    """Embed the records of each split: the mean of a named output over the windows of each."""
+    windows = Windows(Reader(planned.store, planned.wants), stride)
+    patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
+    return Folds(
+        *(
+            Vectors(
+                features(method, windows, some, which=which),
+                planned.truth[some].astype(np.float64),
+                patient[some],
+            )
+            for some in planned.split.named().values()
+        )
+    )
+
+
+def counts(folds: Folds) -> dict[str, dict[str, int]]:
+    """Count records and patients of each split."""
+    return {
+        name: {"records": len(fold.patient), "patients": len(np.unique(fold.patient))}
+        for name, fold in zip(NAMES, folds, strict=True)
+    }

@@ -1,0 +1,249 @@
+"""Judging the embeddings of runs: on their own task and others, from the command line to the map."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cohorts import store_of
+from einthoven import cli, python
+from einthoven.data.importing import import_
+from einthoven.data.store import Store
+from einthoven.embedding import planned_for
+from einthoven.evaluate import Interval, bootstrap, macro_auroc
+from einthoven.evaluate.nearest import Vectors
+from einthoven.evaluate.probe import logistic
+from einthoven.plan import plan
+from einthoven.predict import load
+from einthoven.recipe import load as load_recipe
+from einthoven.report.space import Words, draw_space, mapped
+from einthoven.run import train
+
+SHARED: dict[str, Any] = {
+    "split": {"by": "patient", "shares": [0.5, 0.2, 0.3]},
+    "signal": {"seconds": 0.5, "scale": "train"},
+    "backbone": {"name": "resnet1d_wang", "width": 8},
+    "evaluate": {"resamples": 20, "rows": [], "examples": 0},
+}
+TAUGHT: dict[str, Any] = SHARED | {
+    "task": {"column": "big"},
+    "head": {"name": "linear", "hidden": []},
+    "loss": {"name": "bce"},
+    "train": {"epochs": 6, "batch": 16, "lr": 1e-2},
+}
+ALONE: dict[str, Any] = SHARED | {
+    "head": {"name": "project", "size": 5},
+    "loss": {"name": "nt_xent"},
+    "augment": [{"name": "repeat"}, {"name": "noise"}],
+    "train": {"epochs": 2, "batch": 16, "lr": 1e-3, "validate": 1},
+}
+QUICK = {"resamples": 100, "permutations": 99, "starts": 2}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    chance = np.random.default_rng(1)
+    rows: list[dict[str, Any]] = []
+    for i in range(160):
+        big = int(chance.random() < 0.4)
+        kinds = ["big", *(["old"] if i % 3 else [])] if big else ["small"]
+        rows.append(
+            {"big": big, "age": 50 + 10 * big + chance.normal(0, 5), "patient": i // 2, "kinds": kinds}
+        )
+        rows[-1]["word"] = None if i % 9 == 0 else "yes" if big else "no"
+    return store_of(tmp_path_factory.mktemp("evaluate") / "store", rows, signal=True)
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run that learned from labels, and one that never saw any."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        name: train(made, store.path, folder / name) for name, made in (("taught", TAUGHT), ("alone", ALONE))
+    }
+
+
+def rows_of(figures: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["job"], row["figure"]): row for row in figures["rows"]}
+
+
+def test_all_jobs_on_the_task_of_the_run(store: Store, runs: dict[str, Path]) -> None:
+    figures, file = python.evaluate("all", runs["taught"], store.path, options=QUICK)
+    assert file == runs["taught"] / "evaluate/big.all.json"
+    assert json.loads(file.read_text()) == json.loads(json.dumps(figures))
+    assert file.with_suffix(".svg").read_text().count("<use") > 40
+    rows = rows_of(figures)
+    assert {job for job, _ in rows} == {"probe", "knn", "retrieve identical", "retrieve patient", "cluster"}
+    for row in rows.values():
+        assert (
+            row["run"]["low"] <= row["run"]["value"] + 1e-9
+            and row["run"]["value"] <= row["run"]["high"] + 1e-9
+        )
+    assert rows["probe", "auroc"]["run"]["value"] > 0.9  # the first lead of the big is three times as large
+    assert rows["knn", "auroc"]["run"]["value"] > 0.9
+    gain = rows["probe", "auroc"]
+    assert gain["gain"]["value"] == pytest.approx(gain["run"]["value"] - gain["untrained"]["value"])
+    assert figures["counts"]["test"] == {"records": 48, "patients": 24}
+    assert 0 < rows["retrieve identical", "map_at_r"]["p"] <= 1
+
+
+def test_the_probe_is_that_of_the_vectors_that_embed_writes(store: Store, runs: dict[str, Path]) -> None:
+    figures, _ = python.evaluate("probe", runs["taught"], store.path, options=QUICK | {"untrained": False})
+    planned = plan(load_recipe(runs["taught"] / "recipe.toml"), store)
+    vectors = python.embed(runs["taught"], store.path).iloc[:, 2:].to_numpy()
+    x, y = ([table[rows] for rows in planned.split.named().values()] for table in (vectors, planned.truth))
+    score = logistic(x[0], y[0], x[1], y[1], x[2])
+    patient = store.records["patient_id"].to_numpy()[planned.split.test]
+    value = Interval(**rows_of(figures)["probe", "auroc"]["run"])
+    np.testing.assert_allclose(value, bootstrap(macro_auroc, y[2], score, patient, 100), atol=1e-6)
+    assert "gain" not in figures["rows"][0]
+
+
+def test_a_run_without_labels_is_asked_for_a_task(store: Store, runs: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=r"learned without labels: say --task\. Tasks of .*: kinds"):
+        python.evaluate("probe", runs["alone"], store.path)
+    figures, _ = python.evaluate("all", runs["alone"], store.path, task="kinds", options=QUICK)
+    assert {job for job, _ in rows_of(figures)} >= {"probe", "retrieve shared", "cluster"}
+    assert (
+        rows_of(figures)["retrieve identical", "map_at_r"] != rows_of(figures)["retrieve shared", "map_at_r"]
+    )
+    figures, file = python.evaluate(
+        "probe", runs["alone"], store.path, task="kinds", which="embedding", options=QUICK
+    )
+    assert figures["dim"] == 5 and file.name == "kinds.probe.embedding.json"
+
+
+@pytest.mark.parametrize("task", ["word", "kinds", "age", "age > 55"])
+def test_other_tasks_keep_every_patient_where_the_training_had_them(
+    store: Store, runs: dict[str, Path], task: str
+) -> None:
+    for run in runs.values():
+        trained = plan(load_recipe(run / "recipe.toml"), store).split.named()
+        asked = planned_for(load(run), store, task).split.named()
+        assert all(len(rows) > 8 for rows in asked.values())
+        patient = store.records["patient_id"].to_numpy()
+        for name in trained:
+            others = {who for other in trained if other != name for who in patient[trained[other]]}
+            assert not set(patient[asked[name]]) & others
+
+
+def test_numbers_are_regressed_and_have_no_clusters(store: Store, runs: dict[str, Path]) -> None:
+    figures, _ = python.evaluate("all", runs["taught"], store.path, task="age", options=QUICK)
+    rows = rows_of(figures)
+    assert {job for job, _ in rows} == {"probe", "knn", "retrieve patient"}
+    assert rows["probe", "rmse"]["run"]["value"] < rows["probe", "rmse"]["chance"]
+    assert list(figures["skipped"]) == ["cluster"]
+    with pytest.raises(ValueError, match="cluster on 'age': numbers are no classes"):
+        python.evaluate("cluster", runs["taught"], store.path, task="age")
+
+
+def test_another_store_is_split_by_the_rule_of_the_run(runs: dict[str, Path], tmp_path: Path) -> None:
+    chance = np.random.default_rng(5)
+    made = [{"big": int(chance.random() < 0.4), "patient": i // 2} for i in range(80)]
+    other = store_of(tmp_path / "other", made, signal=True)
+    figures, _ = python.evaluate("knn", runs["taught"], other.path, options=QUICK)
+    assert figures["counts"]["test"]["records"] == 24
+    assert figures["store"]["fingerprint"] == other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"what": "nearest"}, r"No evaluation 'nearest'\. Known: all, probe, knn, retrieve, cluster"),
+        ({"task": "kind"}, r"No task 'kind' .*Did you mean 'kinds'"),
+        ({"which": "embeddings"}, "Nothing here is named 'embeddings'"),
+        ({"options": {"distanc": "cosine"}}, r"no option 'distanc'.*Did you mean 'distance'"),
+        ({"options": {"distance": "dtw"}}, "one of 'cosine', 'euclidean'"),
+        ({"options": QUICK | {"map": "umap"}}, "needs umap-learn: pip install umap-learn"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    store: Store, runs: dict[str, Path], asked: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ValueError, match=told) as refused:
+        python.evaluate(**{"what": "probe", "run": runs["taught"], "store": store.path} | asked)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_store_without_the_leads_of_the_model_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    ecg = np.random.default_rng(0).normal(0, 0.2, (30, 3, 100)).astype(np.float32)
+    cells = [{"big": i % 2} for i in range(30)]
+    made = python.Arrays(ecg, cells, hertz=100.0, leads=("V1", "V2", "V3"), patients=range(30))
+    few = import_(made, tmp_path / "few", seconds=1.0)
+    with pytest.raises(ValueError, match="30 of 30 records lack leads that this model reads"):
+        python.evaluate("knn", runs["taught"], few.path)
+
+
+def test_an_unfinished_run_is_refused(store: Store, runs: dict[str, Path], tmp_path: Path) -> None:
+    half = shutil.copytree(runs["taught"], tmp_path / "half", ignore=shutil.ignore_patterns("results.json"))
+    with pytest.raises(ValueError, match="half"):
+        python.evaluate("knn", half, store.path)
+
+
+def test_the_command_prints_a_table_and_says_where_the_files_are(
+    store: Store, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    out = tmp_path / "new/figures.json"
+    words = ["evaluate", "all", runs["alone"], "--data", store.path, "--task", "kinds", "--out", out]
+    words += ["--set", "resamples=50", "--set", "permutations=19", "--set", "gallery=test"]
+    monkeypatch.setattr(sys, "argv", ["einthoven", *map(str, words)])
+    cli.main()
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("alone on kinds: 48 test ECGs of 24 patients; features of 8 numbers")
+    assert told[1].split("  ")[-1].strip() == "chance"
+    assert any(line.startswith("retrieve shared") for line in told)
+    assert told[-1] == f"Figures: {out}, map: {out.with_suffix('.svg')}"
+    assert json.loads(out.read_text())["about"]["retrieve"]["identical"]["gallery"] == "test"
+    assert out.with_suffix(".png").stat().st_size > 10_000
+
+
+def vectors(records: int = 40, labels: int = 8) -> Vectors:
+    random = np.random.default_rng(0)
+    truth = (random.random((records, labels)) < np.linspace(0.1, 0.6, labels)).astype(float)
+    return Vectors(random.normal(size=(records, 6)), truth, np.arange(records).astype(str))
+
+
+def test_the_map_is_the_principal_components_and_the_same_each_time(tmp_path: Path) -> None:
+    from sklearn.decomposition import PCA
+
+    records, words = vectors(), Words(title="A <b> & c", what="features", labels=tuple("abcdefgh"))
+    made = mapped(records.vector, "euclidean", "pca")
+    theirs = PCA(2).fit(records.vector)
+    np.testing.assert_allclose(np.abs(made.place), np.abs(theirs.transform(records.vector)), atol=1e-9)
+    assert made.axes[0] == f"component 1 ({100 * theirs.explained_variance_ratio_[0]:.0f} %)"
+    mirrored = mapped(-records.vector, "euclidean", "pca").place
+    np.testing.assert_allclose(np.abs(mirrored), np.abs(made.place))
+    first = draw_space(tmp_path / "a.svg", records, words).read_bytes()
+    assert first == draw_space(tmp_path / "b.svg", records, words).read_bytes()
+    assert b"A &lt;b&gt; &amp; c" in first and b"6 of 8 labels" in first
+    assert draw_space(tmp_path / "a.png", records, words).read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match=r"drawn as \.svg or \.png"):
+        draw_space(tmp_path / "a.gif", records, words)
+
+
+def test_a_collapsed_embedding_a_single_number_and_unknown_truth_are_drawn(tmp_path: Path) -> None:
+    records, words = vectors(), Words(title="t", what="embedding", labels=tuple("abcdefgh"))
+    draw_space(tmp_path / "collapsed.svg", records.collapsed(), words)
+    number = np.arange(40.0)[:, None]
+    number[::5] = np.nan
+    told = Words(title="t", what="features", labels=("age",), numbers=True, unit="years")
+    drawn = draw_space(tmp_path / "age.svg", Vectors(records.vector, number, records.patient), told)
+    assert "age (years)" in drawn.read_text()
+
+
+def test_umap_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UMAP:
+        def __init__(self, **how: Any) -> None:
+            assert how["metric"] == "cosine"
+
+        def fit_transform(self, points: np.ndarray) -> np.ndarray:
+            return points[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    assert mapped(vectors().vector, "cosine", "umap").axes == ("UMAP 1", "UMAP 2")

@@ -1,0 +1,120 @@
+"""Agreement of clusters against scikit-learn, and the interval against what other patients give."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from einthoven.evaluate.cluster import agreement, classes_of, cluster, contingency, jackknife
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agreement_is_that_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    a = random.integers(0, 4, 90)
+    b = np.where(random.random(90) < 0.2 * seed, a, random.integers(0, 6, 90))
+    nmi, ari = agreement(contingency(a, b))
+    assert nmi == pytest.approx(normalized_mutual_info_score(a, b))
+    assert ari == pytest.approx(adjusted_rand_score(a, b))
+
+
+@pytest.mark.parametrize(
+    ("b", "told"), [([0, 0, 0, 0], (0, 0)), ([1, 1, 0, 0], (1, 1)), ([0, 1, 2, 3], None)]
+)
+def test_one_cluster_the_same_clusters_and_one_for_each(b: list[int], told: tuple[int, int] | None) -> None:
+    a = np.array([0, 0, 1, 1])
+    found = agreement(contingency(a, np.array(b)))
+    told = told or (normalized_mutual_info_score(a, b), adjusted_rand_score(a, b))
+    assert found.tolist() == pytest.approx(list(told))
+
+
+def groups(seed: int, gap: float, *, patients: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    who = np.repeat(np.arange(patients), random.integers(1, 4, patients))
+    classes = (who % 3).astype(np.int64)
+    centres = gap * np.eye(3, 8)
+    return centres[classes] + random.normal(0, 1, (len(who), 8)), classes, who.astype(str)
+
+
+def test_clear_groups_are_found_and_none_are_not() -> None:
+    kept = {"distance": "euclidean", "seed": 1}
+    points, classes, patient = groups(0, 30.0)
+    clear = cluster(points, classes, patient, **kept)
+    assert clear.nmi.value == clear.ari.value == pytest.approx(1.0)
+    assert clear.clusters == 3 and clear.sd[0] < 0.5
+    points, classes, patient = groups(0, 0.0)
+    none = cluster(points, classes, patient, **kept)
+    assert none.nmi.value < 0.1 and none.nmi.low < none.chance[0] + 0.02
+    assert abs(none.chance[1]) < 0.02
+
+
+def test_the_jackknife_leaves_out_each_patient_once() -> None:
+    _, classes, patient = groups(3, 2.0, patients=25)
+    found = np.where(np.random.default_rng(0).random(len(classes)) < 0.6, classes, 0)
+    without = []
+    for who in np.unique(patient):
+        rest = patient != who
+        without.append(
+            (
+                normalized_mutual_info_score(classes[rest], found[rest]),
+                adjusted_rand_score(classes[rest], found[rest]),
+            )
+        )
+    spread = np.array(without)
+    error = np.sqrt(24 / 25 * np.square(spread - spread.mean(0)).sum(0))
+    for place, interval in enumerate(jackknife(classes, found, patient)):
+        assert interval.high - interval.value == pytest.approx(1.96 * error[place], abs=1e-9)
+
+
+def test_repeating_a_patients_records_does_not_narrow_the_interval() -> None:
+    _, classes, patient = groups(3, 2.0)
+    found = np.where(np.random.default_rng(0).random(len(classes)) < 0.6, classes, 0)
+    once = jackknife(classes, found, patient)
+    tenfold = jackknife(*(np.repeat(x, 10) for x in (classes, found, patient)))
+    assert tenfold[0].high - tenfold[0].low == pytest.approx(once[0].high - once[0].low, rel=0.02)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    def draw(random: np.random.Generator, patients: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        who = np.repeat(np.arange(patients), 2)
+        named = random.integers(0, 3, patients)
+        seen = np.where(random.random(patients) < 0.5, named, random.integers(0, 3, patients))
+        return named[who], seen[who], who.astype(str)
+
+    truth = agreement(contingency(*draw(np.random.default_rng(0), 200_000)[:2]))
+    held = np.zeros(2)
+    for seed in range(200):
+        for place, interval in enumerate(jackknife(*draw(np.random.default_rng(seed + 1), 150))):
+            held[place] += interval.low <= truth[place] <= interval.high
+    assert (held / 200 > 0.88).all(), held / 200
+
+
+def test_records_without_a_class_take_no_part() -> None:
+    points, classes, patient = groups(0, 4.0)
+    classes[::4] = -1
+    points[::4] = 1e6
+    some = classes >= 0
+    a = cluster(points, classes, patient, distance="euclidean")
+    b = cluster(points[some], classes[some], patient[some], distance="euclidean")
+    assert a == b and a.records == some.sum()
+
+
+def test_a_collapsed_embedding_agrees_with_nothing() -> None:
+    _, classes, patient = groups(0, 0.0)
+    found = cluster(np.zeros((len(classes), 2)), classes, patient)
+    assert found.nmi.value == 0.0 and found.ari.value == 0.0
+
+
+def test_several_labels_make_a_class_of_those_with_exactly_one() -> None:
+    assert classes_of(np.array([[1.0, 0], [0, 1], [1, 1], [0, 0], [1, np.nan]])).tolist() == [
+        0,
+        1,
+        -1,
+        -1,
+        -1,
+    ]
+    assert classes_of(np.array([[1.0], [0], [np.nan]])).tolist() == [1, 0, -1]
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="have 1"):
+        cluster(np.eye(4), np.zeros(4, np.int64), np.arange(4).astype(str))
