@@ -5,19 +5,21 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from einthoven.data.loader import Loader, Reader
-from einthoven.data.task import Task
+from einthoven.data.task import Task, numbers
+from einthoven.data.whole import Whole
 from einthoven.ecg import Signal
 from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
-from einthoven.parts import Builder, call, find, names
+from einthoven.parts import Builder, call, find, hint, names
 from einthoven.plan import Plan, tells_apart
 from einthoven.recipe import several
 from einthoven.settings import Settings
-from einthoven.types import Head, Loss, Method, Sampler
+from einthoven.types import Augment, Head, Loss, Method, Miner, Sampler
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Job:
     augment: nn.Sequential
     device: str
 
+    @property
+    def makes_views(self) -> bool:
+        """Say whether the augmentation makes several rows of a record, for a loss to compare."""
+        return any(isinstance(augment, Augment) and augment.views for augment in self.augment)
+
 
 def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     """Build from the bottom up; each part is offered to the later ones under its table's name."""
@@ -38,6 +45,7 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     offers["backbone"] = maker.build("backbones", recipe["backbone"])
     offers["dim"] = offers["backbone"].dim
     if "head" in recipe:
+        refuse_unasked(several(recipe["head"]), offers["labels"])
         offers["heads"] = Heads([kin(maker.build("heads", t), Head, t) for t in several(recipe["head"])])
     if "loss" in recipe:
         offers["losses"] = build_losses(several(recipe["loss"]), maker)
@@ -46,6 +54,14 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
         if key in recipe and offer not in maker.taken:
             raise ValueError(f"Method {table['name']!r} takes no [{key}].")
     return method
+
+
+def refuse_unasked(heads: Sequence[Mapping[str, Any]], labels: int) -> None:
+    """Refuse a head that answers where nothing is asked."""
+    for table in heads:
+        name = table.get("name")
+        if not labels and isinstance(name, str) and "logits" in find("heads", name).gives:
+            raise ValueError(f"Head {name!r} answers for labels, and the recipe has no [task].")
 
 
 def kin(part: Any, abstract: type, table: Mapping[str, Any]) -> Any:
@@ -63,7 +79,8 @@ def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
     weights: dict[str, float] = {}
     for table in tables:
         loss = kin(maker.build("losses", table), Loss, table)
-        lacks = [name for name in loss.asks if given is not None and name not in given]
+        asks = dict.fromkeys(name for part in readers(loss) for name in part.asks)
+        lacks = [name for name in asks if given is not None and name not in given]
         if lacks and table.get("optional"):
             continue
         name = table["name"].rpartition(":")[2]
@@ -76,6 +93,11 @@ def build_losses(tables: Sequence[Mapping[str, Any]], maker: Builder) -> Losses:
     if not losses:
         raise ValueError("No loss of this recipe takes part: the heads give nothing that one reads.")
     return Losses(losses, weights)
+
+
+def readers(method: nn.Module) -> list[Loss | Miner]:
+    """List the losses and miners in a module: what reads outputs, columns and targets."""
+    return [part for part in method.modules() if isinstance(part, Loss | Miner)]
 
 
 def remedy(output: str) -> str:
@@ -110,14 +132,18 @@ def best_device() -> str:
 
 
 def refuse_unserved(method: Method, task: Task) -> None:
-    """Refuse a loss that does not fit the kind of task: its answers would be read wrongly."""
-    for loss in method.modules():
-        if isinstance(loss, Loss) and task.kind not in loss.serves:
-            fit = [name for name in names("losses") if task.kind in find("losses", name).serves]
-            raise ValueError(
-                f"Loss {type(loss).__name__} does not serve {task.name!r} ({task.kind}); "
-                f"say --set loss.name={fit[0]} (or {', '.join(fit[1:]) or 'one of your own'})."
-            )
+    """Refuse a loss or miner that does not fit the kind of task: its answers would be read wrongly."""
+    for part in readers(method):
+        if task.kind in part.serves:
+            continue
+        if task.kind == "unlabelled":
+            raise ValueError(f"{type(part).__name__} learns from labels, and the recipe has no [task].")
+        fit = [name for name in names(part.kind) if task.kind in find(part.kind, name).serves]
+        where = "loss.name" if isinstance(part, Loss) else "loss.miner.name"
+        raise ValueError(
+            f"{type(part).__name__} does not serve {task.name!r} ({task.kind}); "
+            f"say --set {where}={fit[0]} (or {', '.join(fit[1:]) or 'one of your own'})."
+        )
 
 
 def to_device(method: Method, device: str) -> None:
@@ -130,12 +156,25 @@ def to_device(method: Method, device: str) -> None:
 
 def known_in_training(planned: Plan, steps: int) -> dict[str, Any]:
     """Offer what is known in a training only: rows of the store, steps in all, logits of the prevalence."""
-    told: dict[str, Any] = {"records": len(planned.store), "steps": steps}
-    if planned.task.kind == "regression":
+    told: dict[str, Any] = {"records": len(planned.store), "steps": steps, "signals": Whole(planned.store)}
+    if planned.task.kind in ("regression", "unlabelled"):
         return told
     truth = torch.from_numpy(planned.truth[planned.split.train])
     share = truth.nanmean(0).nan_to_num().clamp(1e-4, 1 - 1e-4)
     return told | {"prior": share.log() if planned.task.kind == "multiclass" else share.logit()}
+
+
+def columns_read(method: Method, planned: Plan) -> list[str]:
+    """List the columns of the store that losses and miners read; refuse one that is not there."""
+    reads = sorted({column for part in readers(method) for column in part.reads})
+    known = [str(name) for name in planned.store.records.columns]
+    for column in reads:
+        if column not in known:
+            told = f"A loss or miner reads column {column!r}, which {planned.store.path} lacks."
+            raise ValueError(f"{told} Known: {', '.join(known)}.{hint(column, known)}")
+        if np.isnan(numbers(planned.store.records[column].iloc[planned.split.train])).all():
+            raise ValueError(f"A loss or miner reads column {column!r}, which holds no number in training.")
+    return reads
 
 
 def assemble(planned: Plan, device: str) -> Job:
@@ -143,7 +182,8 @@ def assemble(planned: Plan, device: str) -> Job:
     recipe, wants, task = planned.recipe, planned.wants, planned.task
     schedule: Schedule = call(Schedule, recipe["train"], where="train")
     validation = planned.truth[planned.split.validation]
-    if schedule.keep == "best-auroc" and (task.kind == "regression" or not tells_apart(validation)):
+    tells = task.kind in ("labels", "multiclass") and tells_apart(validation)
+    if schedule.keep == "best-auroc" and not tells:
         raise ValueError("[train] keep = 'best-auroc' needs labels to tell apart; use 'best-loss'.")
     targets = task.scaled(planned.truth)
     rows = torch.from_numpy(planned.split.train)
@@ -160,7 +200,7 @@ def assemble(planned: Plan, device: str) -> Job:
     modules = {id(module): name for name, module in method.named_modules()}
     rates = {modules[id(part)]: rate for part, rate in settings.rates if id(part) in modules}
     augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]
-    reads = sorted({c for m in method.modules() if isinstance(m, Loss) for c in m.reads})
+    reads = columns_read(method, planned)
     window = round((planned.crop.seconds or wants.seconds) * wants.hertz)
     loader = Loader(replace(reader, columns=reads), sampler, planned.seed, window)
     to_device(method, device)

@@ -33,6 +33,7 @@ def cohort(planned: Plan, rows: Int[np.ndarray, " record"]) -> Cohort:
 def honest_rows(job: Job, test: Answers, seconds: dict[str, float]) -> list[dict[str, Any]]:
     """Make the rows that a recipe asks for; each also says what the model gains over it, paired."""
     planned, told = job.plan, []
+    assert planned.task.kind != "unlabelled"  # whose answers nobody judges
     folds = Folds(*(cohort(planned, rows) for rows in planned.split.named().values()))
     maker = Rows(folds, kind=planned.task.kind, resamples=planned.judging.resamples)
     for name in planned.judging.rows:

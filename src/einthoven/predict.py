@@ -18,7 +18,7 @@ from einthoven.data.loader import Reader, Windows
 from einthoven.data.opening import read_files
 from einthoven.data.signal import prepare
 from einthoven.data.store import Store
-from einthoven.data.task import Task
+from einthoven.data.task import UNLABELLED, Task
 from einthoven.ecg import LEADS, Record, Signal
 from einthoven.evaluate.embed import evaluating, features, numbers, pooled
 from einthoven.parts import call
@@ -63,6 +63,8 @@ class Model:
 
     def answer(self, record: Record) -> Float[np.ndarray, " label"]:
         """Answer for one ECG: pooled over windows after the link, as the run was judged."""
+        if not self.labels:
+            raise ValueError(f"{self.run} learned without labels: it predicts nothing, but `embed` reads it.")
         scores = self.task.answer(self.outputs(record, "logits"))
         how = self.crop.pool or usual_pool(self.task)
         return np.asarray(pooled([(np.zeros(len(scores), dtype=np.int64), scores)], 1, how)[0])
@@ -93,7 +95,7 @@ def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
             "say --trust (trust=True) if it is yours."
         )
     wants: Signal = call(Signal, told.get("signal", {}), where="signal")
-    task: Task = call(Task, told["task"], where="task")
+    task: Task = call(Task, told["task"], where="task") if "task" in told else UNLABELLED
     method, _ = network(recipes.fresh(told), wants, len(task.labels), told.get("seed", 0))
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()

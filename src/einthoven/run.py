@@ -20,9 +20,10 @@ from einthoven.data.store import open_store
 from einthoven.evaluate import macro_auroc
 from einthoven.evaluate.embed import answers
 from einthoven.log import Log, tracker
-from einthoven.loop import autocast, fit
+from einthoven.loop import autocast, fit, seed_of
 from einthoven.memory import keep_freed_memory
 from einthoven.plan import plan
+from einthoven.probing import fit_probe
 from einthoven.results import environment, finish
 from einthoven.types import Batch
 
@@ -158,6 +159,9 @@ def learn(training: Training) -> None:
     job, out, schedule = training.job, training.out, training.job.learner.schedule
     if (out / "weights.safetensors").exists():
         return load_weights(job.method, out / "weights.safetensors")
+    if schedule.solver == "probe":
+        training.log.tell(fit_probe(job) | {"validation_loss": validation_loss(job)})
+        return save_weights(job.method, out / "weights.safetensors")
     start = 0
     if steps_saved(out / "resume"):
         told = load_resume(out / "resume", job.method, job.learner)
@@ -209,7 +213,7 @@ def validate(training: Training, done: int) -> dict[str, float]:
     job, average = training.job, training.job.learner.average
     average.swap()
     told = {"validation_loss": validation_loss(job)}
-    if job.plan.task.kind != "regression":
+    if job.plan.task.kind in ("labels", "multiclass"):
         told["validation_auroc"] = validation_auroc(job)
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
     score = criterion.get(job.learner.schedule.keep)
@@ -222,16 +226,23 @@ def validate(training: Training, done: int) -> dict[str, float]:
 
 
 def validation_loss(job: Job) -> float:
-    """Return the mean loss over the middle window of each validation record."""
+    """Return the mean loss over the middle window of each validation record, in batches as in training.
+
+    Records of a patient stand together. Where augmentation makes the views that a loss compares, it does
+    so here, too, the same each time.
+    """
     reader, rows = job.loader.reader, job.plan.split.validation
+    rows = rows[np.argsort(reader.patients[rows], kind="stable")]
     first, end = reader.spans(rows)
     starts = first + np.maximum(end - first - job.loader.window, 0) // 2
-    total = 0.0
+    total, size = 0.0, job.learner.schedule.batch
     job.method.eval()
-    for begin in range(0, len(rows), 256):
-        part = slice(begin, begin + 256)
+    torch.manual_seed(seed_of(job.plan.seed, 0))
+    for begin in range(0, len(rows), size):
+        part = slice(begin, begin + size)
         batch = reader.batch(rows[part], starts[part], job.loader.window).to(job.device)
         with torch.no_grad(), autocast(job.device, job.learner.schedule.precision):
+            batch = job.augment(batch) if job.makes_views else batch
             total += float(job.method(batch)["loss"]) * len(rows[part])
     return total / len(rows)
 

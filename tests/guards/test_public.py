@@ -93,8 +93,9 @@ def test_a_recipe_says_how_to_run_it_and_what_it_costs(recipe: Path) -> None:
 @each_recipe
 def test_a_recipe_names_parts_and_options_that_exist(recipe: Path) -> None:
     from einthoven import parts
+    from einthoven.recipe import load
 
-    table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    table = load(recipe)
     folders = {"backbone": "backbones", "head": "heads", "loss": "losses", "augment": "augments"}
     folders |= {"sampler": "samplers", "method": "methods"}
     named = [(kind, t) for key, kind in folders.items() for t in as_list(table.get(key, []))]

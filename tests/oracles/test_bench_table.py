@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from cohorts import store_of
 from einthoven.bench.grid import Cell, Grid
 from einthoven.bench.published import full_version, published
+from einthoven.bench.spell import figure
 from einthoven.bench.table import Line, Table, judged, less
 from einthoven.bench.words import page
 from einthoven.bench.write import write_csv
@@ -56,8 +57,15 @@ def folder(run: Path, truth: np.ndarray, score: np.ndarray, *, order: Any = slic
     frame |= {f"score/{label}": score[:, i] for i, label in enumerate(LABELS)}
     pd.DataFrame(frame).iloc[order].to_parquet(run / "predictions.parquet")
     sizes = {split: {"records": 80, "patients": 40} for split in ("train", "validation", "test")}
-    results = {"model": {"parameters": 9, "steps": 5}, "counts": sizes, "task": {"labels": LABELS}}
-    results |= {"test": {"auroc": {"undefined": ["rare"]}}}
+    results = {
+        "model": {"parameters": 9, "steps": 5},
+        "counts": sizes,
+        "task": {"labels": LABELS, "kind": "labels"},
+    }
+    results |= {
+        "test": {"auroc": {"undefined": ["rare"]}},
+        "validation": {"auroc": {"macro": {"value": float(score[0, 0])}}},
+    }
     (run / "results.json").write_text(json.dumps(results))
     versions = {"einthoven": "0", "torch": "0"}
     told = {"versions": versions, "git": None, "device": "cpu", "seconds": {"train": 2.0, "answers": 1.0}}
@@ -122,6 +130,15 @@ def test_the_gain_is_the_mean_over_common_seeds_of_one_draw(
     assert (gain.low, gain.high) == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=1e-12)
     above = np.array(draws) > 0
     assert gain.p == pytest.approx(min(1, 2 * (min(above.sum(), (~above).sum()) + 1) / (RESAMPLES + 1)))
+
+
+def test_the_validation_figure_is_the_mean_over_seeds(table: Table, truth: np.ndarray) -> None:
+    lines = [line for line in table.lines() if line.recipe == "one" and line.arm == "linear"]
+    told = [answers(truth, "one", "linear", seed)[0, 0] for seed in (0, 1, 2)]
+    assert [line.validation for line in lines if line.of == "run"] == pytest.approx(told)
+    assert [line.validation for line in lines if line.of == "seeds"] == [pytest.approx(np.mean(told))]
+    text = "\n".join(page(table))
+    assert figure(float(np.mean(told))) in text.partition("## Validation")[2]
 
 
 def test_one_seed_is_what_paired_says(table: Table, truth: np.ndarray) -> None:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from einthoven.bench.facts import begun_on
-from einthoven.bench.grid import Cell
+from einthoven.bench.grid import FIRST, Cell
 from einthoven.data.files import FULL, write_text
 from einthoven.recipe import written
 from einthoven.run import Progress, Watch, train
@@ -39,6 +39,13 @@ class Place:
     def run(self, cell: Cell) -> Path:
         """Return the run folder of a cell."""
         return self.out / "runs" / str(cell)
+
+    def recipe(self, cell: Cell) -> dict[str, Any]:
+        """Return the recipe of a cell; a run of this bench to start from gets its path."""
+        made, start = dict(cell.made), cell.made["backbone"].get("start", "")
+        if start.startswith(f"{FIRST}/"):
+            made["backbone"] = {**made["backbone"], "start": str(self.out / "runs" / start)}
+        return made
 
     def asked(self, cell: Cell) -> Path:
         """Return the file beside a finished run that says which recipe it answers."""
@@ -76,7 +83,7 @@ def run_cell(place: Place, cell: Cell, watch: Watch = lambda progress: None) -> 
     """Train a cell, or take it up where it was."""
     began = time.monotonic()
     try:
-        train(cell.made, place.data, place.run(cell), resume=True, device=place.device, watch=watch)
+        train(place.recipe(cell), place.data, place.run(cell), resume=True, device=place.device, watch=watch)
         write_text(place.asked(cell), written(cell.made))
     except (ValueError, RuntimeError, MemoryError, OSError) as wrong:
         # A recipe that cannot be, a GPU or a disk that is full: the other cells of a long night are to run.

@@ -10,7 +10,7 @@ from typing import Any
 
 from einthoven.bench.cells import Outcome, Place, Told, reason_of, run_cell
 from einthoven.bench.grid import Cell
-from einthoven.evaluate.metric import cores
+from einthoven.cores import cores
 
 PATIENCE = 10.0  # seconds that a cluster may take to answer
 

@@ -17,9 +17,11 @@ SPLITS = ("train", "validation", "test")
 class Facts(NamedTuple):
     """What a run folder says besides its answers."""
 
+    kind: str  # of the task: labels, multiclass, regression
     parameters: int
     steps: int
     labels: int
+    validation: float  # the main figure there: what models may be chosen by
     scored: int  # labels with both values in the test split: those that the macro average holds
     counts: Mapping[str, tuple[int, int]]  # split -> records, patients
     seconds: float  # training and evaluation
@@ -84,12 +86,20 @@ def results_of(file: Path) -> dict[str, Any]:
         labels = len(told["task"]["labels"])
         sizes = {name: told["counts"][name] for name in SPLITS}
         return {
+            "kind": told["task"]["kind"],
             "parameters": told["model"]["parameters"],
             "steps": told["model"]["steps"],
             "labels": labels,
-            "scored": labels - len(told["test"]["auroc"]["undefined"]),
+            "validation": figure_of(told["validation"]),
+            "scored": labels - len(told["test"].get("auroc", {}).get("undefined", [])),
             "counts": {name: (size["records"], size["patients"]) for name, size in sizes.items()},
         }
+
+
+def figure_of(told: Mapping[str, Any]) -> float:
+    """Return the main figure of a split: an area, or the error of a regression; NaN if undefined."""
+    found = told["rmse"] if "rmse" in told else told["auroc"]["macro"]
+    return float("nan") if found["value"] is None else float(found["value"])
 
 
 def environment_of(file: Path) -> dict[str, Any]:

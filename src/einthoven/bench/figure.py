@@ -9,13 +9,13 @@ import numpy as np
 
 from einthoven.bench.grid import ENSEMBLE, MEAN
 from einthoven.bench.spell import sized
-from einthoven.bench.table import Line, Table
+from einthoven.bench.table import SPELT, Line, Table
 from einthoven.data.files import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#57606a", "#0b5cad", "#b04a00", "#0b6b4f", "#8a5300", "#a8201a")
+COLOURS = ("#57606a", "#0b5cad", "#b04a00", "#0b6b4f", "#8250df", "#a8201a", "#8a5300", "#1b7c83")
 INK, QUIET, RULE = "#1b1d21", "#5a606b", "#d9dce2"
 STYLE: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "einthoven"}
 STYLE |= {"text.color": INK, "axes.edgecolor": RULE, "axes.labelcolor": QUIET}
@@ -23,7 +23,7 @@ STYLE |= {"xtick.color": QUIET, "ytick.color": INK}
 # Inches: around all, of the scores and the gains, between these, of a line of words, and above and
 # below the rows of a task.
 EDGE, SCORES, GAINS, BETWEEN, LINE, ABOVE, BELOW = 0.25, 4.0, 3.1, 0.3, 0.24, 0.45, 0.55
-SCORE_WORDS = "test macro AUROC, 95 % interval; small: each seed"
+SCORE_WORDS = "test {}, 95 % interval; small: each seed"
 
 
 class Layout(NamedTuple):
@@ -141,10 +141,11 @@ def draw_task(figure: Any, table: Table, placed: Layout, task: str, top: float) 
     tall = placed.row * len(names) / placed.height
     wide = SCORES if many else SCORES + GAINS
     left: Axes = figure.add_axes((placed.margin / across, high - tall, wide / across, tall))
-    lines = [line for line in table.lines() if line.task == task]
+    main = table.metrics(task)[0]
+    lines = list(table.metric_lines(task, main))
     for arm in table.grid.arms:
         draw(left, table, [x for x in lines if x.arm == arm], names, gains=False)
-    prepare(left, [called(name) for name in names], SCORE_WORDS)
+    prepare(left, [called(name) for name in names], SCORE_WORDS.format(SPELT[main]))
     figure.text(placed.margin / across, high + 0.12 / placed.height, task, fontsize=11, weight="bold")
     if many:
         begin = (placed.margin + SCORES + BETWEEN) / across
@@ -152,7 +153,9 @@ def draw_task(figure: Any, table: Table, placed: Layout, task: str, top: float) 
         right.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
         for arm in table.grid.arms[1:]:
             draw(right, table, [x for x in lines if x.arm == arm], names, gains=True)
-        prepare(right, [""] * len(names), f"gain over {table.grid.arms[0]}, paired, 95 % interval")
+        better = "; below 0 is better" if main == "rmse" else ""
+        words = f"gain over {table.grid.arms[0]}, paired, 95 % interval{better}"
+        prepare(right, [""] * len(names), words)
 
 
 def draw(axes: "Axes", table: Table, lines: list[Line], names: list[str], *, gains: bool) -> None:

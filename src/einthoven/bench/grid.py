@@ -1,4 +1,7 @@
-"""A grid is a short TOML file: recipes x tasks x seeds x arms. Read it, and list its cells."""
+"""A grid is a short TOML file: recipes x tasks x seeds x arms. Read it, and list its cells.
+
+Runs that arms start from, such as a pre-training, stand in it as [[first]]: once for each seed.
+"""
 
 import re
 import tomllib
@@ -6,37 +9,62 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from einthoven import recipe as recipes
+from einthoven.data.split import Thin
 from einthoven.data.store import Store
 from einthoven.parts import call, fits, frozen, hint
 
 ENSEMBLE, MEAN = "ensemble", "mean"  # rows of the table that are no recipe
+FIRST = "first"  # the folder of runs to start from
 SEEDS = 2**31
 # Names become folders: of one meaning on systems that do not tell x from X, and none that Windows keeps
 # for its devices or shortens.
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w([\w.-]*[\w-])?", re.IGNORECASE)
 SAID: dict[Any, str] = {str: "a text in quotes", bool: "true or false"}
 SAID |= {Sequence[str]: "a list of words", Sequence[int]: "a list of whole numbers"}
+SAID |= {Sequence[float]: "a list of numbers"}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """An [[arm]]: edits that every recipe is run with. The first arm is the baseline."""
+    """An [[arm]]: edits that every recipe is run with. The first arm is the baseline.
+
+    `start` names a [[first]]: its run of the same seed gives the backbone to begin with.
+    """
 
     name: str = ""
+    set: Sequence[str] = ()
+    start: str = ""
+
+
+@dataclass(frozen=True)
+class First:
+    """A [[first]]: a recipe (a path from the grid's file) to run before the arms that start from it."""
+
+    name: str = ""
+    recipe: str = ""
     set: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Block:
-    """A [[grid]]: every recipe (a path from the grid's file) on every task with every seed."""
+    """A [[grid]]: every recipe (a path from the grid's file) on every task with every seed.
+
+    `keep` are shares of the training patients to learn from, others with each seed; a task then stands in
+    the table once for each. `thin` names a subgroup, whose share they then are, while everybody else stays:
+    `{name = "women", column = "sex", equal = "female"}`. `arms` names those to run, if not all.
+    """
 
     recipes: Sequence[str] = ()
     tasks: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    keep: Sequence[float] = ()
+    thin: Mapping[str, Any] | None = None
+    arms: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -48,12 +76,15 @@ class Asked:
     ensemble: bool = False
     grid: Any = ()
     arm: Any = ()
+    first: Any = ()
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run of a grid."""
 
+    # As the table calls it: "superdiag@0.05" learns from 5 % of the training patients, "superdiag~women@0.05"
+    # from 5 % of the women and all men.
     task: str
     recipe: str
     arm: str
@@ -62,7 +93,17 @@ class Cell:
 
     def __str__(self) -> str:
         """Name the cell; below `runs/` this is its folder."""
-        return f"{self.task}/{self.recipe}-{self.arm}-{self.seed}"
+        return f"{self.task}/{'-'.join(filter(None, (self.recipe, self.arm, str(self.seed))))}"
+
+    def of_share(self, keep: float, thin: Mapping[str, Any] | None) -> "Cell":
+        """Return the cell that learns from a share of the training patients, or of a subgroup of theirs."""
+        told: dict[str, Any] = {"keep": keep}
+        name = ""
+        if thin is not None:
+            group = {key: value for key, value in thin.items() if key != "name"}
+            told, name = {"thin": group | {"keep": keep}}, f"~{thin['name']}"
+        split = {**self.made.get("split", {}), "draw": self.seed, **told}
+        return replace(self, task=f"{self.task}{name}@{keep:g}", made={**self.made, "split": split})
 
 
 @dataclass(frozen=True)
@@ -74,6 +115,16 @@ class Grid:
     ensemble: bool
     arms: tuple[str, ...]
     cells: tuple[Cell, ...]
+    first: tuple[Cell, ...] = ()
+
+    @property
+    def rounds(self) -> list[tuple[Cell, ...]]:
+        """Return what may run side by side: with runs to start from, those of a seed, then its cells."""
+        if not self.first:
+            return [self.cells]
+        seeds = dict.fromkeys(cell.seed for cell in self.cells)
+        both = (self.first, self.cells)
+        return [tuple(cell for cell in some if cell.seed == seed) for seed in seeds for some in both]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -101,11 +152,15 @@ def read_grid(file: Path) -> Grid:
         asked: Asked = table_of(Asked, parsed(file), "grid file")
         arms = tuple(table_of(Arm, arm, "arm") for arm in tables(asked.arm, "arm"))
         blocks = [table_of(Block, block, "grid") for block in tables(asked.grid, "grid")]
-        check(arms, blocks)
+        firsts = [table_of(First, first, FIRST) for first in tables(asked.first, FIRST, needed=False)]
+        check(arms, blocks, firsts)
         refuse_namesakes(file.parent, blocks)
         cells = tuple(in_order(file, asked, arms, blocks))
         refuse_twins(cells)
-    return Grid(file, asked.title or file.stem, asked.ensemble, tuple(arm.name for arm in arms), cells)
+        seeds = dict.fromkeys(cell.seed for cell in cells)
+        before = tuple(first_cell(file.parent, first, seed, asked.set) for seed in seeds for first in firsts)
+    names = tuple(arm.name for arm in arms)
+    return Grid(file, asked.title or file.stem, asked.ensemble, names, cells, before)
 
 
 def parsed(file: Path) -> dict[str, Any]:
@@ -118,10 +173,10 @@ def parsed(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is no TOML: {wrong}.") from wrong
 
 
-def tables(said: Any, name: str) -> list[dict[str, Any]]:
+def tables(said: Any, name: str, *, needed: bool = True) -> list[dict[str, Any]]:
     """Read [x] and [[x]] alike."""
     several = recipes.several(said)
-    if not several or not all(isinstance(table, dict) for table in several):
+    if (needed and not several) or not all(isinstance(table, dict) for table in several):
         raise ValueError(f"a grid needs a table [[{name}]].")
     return several
 
@@ -136,26 +191,50 @@ def table_of(part: Any, said: Mapping[str, Any], where: str) -> Any:
     return call(part, said, where=where)
 
 
-def check(arms: Sequence[Arm], blocks: Sequence[Block]) -> None:
+def check(arms: Sequence[Arm], blocks: Sequence[Block], firsts: Sequence[First]) -> None:
     """Refuse arms that cannot be told apart, and a [[grid]] that says too little or cannot be."""
-    refuse_arms(arms)
+    refuse_arms(arms, firsts)
     for block in blocks:
         for key in ("recipes", "tasks", "seeds"):
             if not getattr(block, key):
                 raise ValueError(f"a [[grid]] needs recipes, tasks and seeds; one has no {key}.")
         if odd := [seed for seed in block.seeds if not 0 <= seed < SEEDS]:
             raise ValueError(f"seeds are whole numbers from 0 to {SEEDS - 1}, got {odd[0]}.")
+        refuse_shares(block)
+        if strange := [name for name in block.arms if name not in [arm.name for arm in arms]]:
+            raise ValueError(f"a [[grid]] names arm {strange[0]!r}, and there is no such [[arm]].")
 
 
-def refuse_arms(arms: Sequence[Arm]) -> None:
-    """Refuse names that are no folder's, and two of one name."""
+def refuse_shares(block: Block) -> None:
+    """Refuse shares that cannot be, and a subgroup without a name or shares."""
+    thin, least = block.thin, 0.0 if block.thin is not None else 1e-9
+    if odd := [share for share in block.keep if not least <= share <= 1]:
+        raise ValueError(f"keep are shares of the training patients, above 0 to 1; got {odd[0]:g}.")
+    if thin is None:
+        return
+    if not block.keep or not NAME.fullmatch(str(thin.get("name", ""))):
+        raise ValueError('a [[grid]] with thin needs keep, and in thin a name: {name = "women", ...}.')
+    call(
+        Thin, {key: value for key, value in thin.items() if key != "name"} | {"keep": 1.0}, where="grid thin"
+    )
+
+
+def refuse_arms(arms: Sequence[Arm], firsts: Sequence[First]) -> None:
+    """Refuse names that are no folder's, two of one name, and starts from nowhere."""
+    for kind, several in (("arm", arms), (FIRST, firsts)):
+        for one in several:
+            if not NAME.fullmatch(one.name):
+                raise ValueError(
+                    f"an [[{kind}]] needs a name of letters, digits, _ and - fit for folders; "
+                    f"got {one.name!r}."
+                )
+        if twins := repeated(one.name.casefold() for one in several):
+            raise ValueError(f"two {kind}s are called {twins[0]!r}.")
+    known = [first.name for first in firsts]
     for arm in arms:
-        if not NAME.fullmatch(arm.name):
-            raise ValueError(
-                f"an [[arm]] needs a name of letters, digits, _ and - fit for folders; got {arm.name!r}."
-            )
-    if twins := repeated(arm.name.casefold() for arm in arms):
-        raise ValueError(f"two arms are called {twins[0]!r}.")
+        if arm.start and arm.start not in known:
+            there = ", ".join(known) or "none"
+            raise ValueError(f"arm {arm.name!r} starts from {arm.start!r}; each [[first]]: {there}.")
 
 
 def repeated(names: Iterable[Any]) -> list[Any]:
@@ -178,10 +257,18 @@ def in_order(file: Path, asked: Asked, arms: Sequence[Arm], blocks: Sequence[Blo
     """Yield the cells: seed by seed, so that the first round fills the table; the arms of a pair adjacent."""
     for turn in range(max(len(block.seeds) for block in blocks)):
         for block in (block for block in blocks if turn < len(block.seeds)):
-            for task in block.tasks:
-                for path in block.recipes:
-                    for arm in arms:
-                        yield cell(file.parent / path, arm, task, block.seeds[turn], asked.set)
+            mine = [arm for arm in arms if arm.name in (block.arms or [arm.name])]
+            shares: list[float | None] = [*block.keep] or [None]
+            for task, keep in product(block.tasks, shares):
+                for path, arm in product(block.recipes, mine):
+                    made = cell(file.parent / path, arm, task, block.seeds[turn], asked.set)
+                    yield made if keep is None else made.of_share(keep, block.thin)
+
+
+def first_cell(folder: Path, first: First, seed: int, sets: Sequence[str]) -> Cell:
+    """Make the recipe of a run to start from."""
+    made = recipes.load(folder / first.recipe, [*sets, f"seed={seed}", *first.set])
+    return Cell(FIRST, first.name, "", seed, made)
 
 
 def cell(path: Path, arm: Arm, task: str, seed: int, sets: Sequence[str]) -> Cell:
@@ -195,11 +282,10 @@ def cell(path: Path, arm: Arm, task: str, seed: int, sets: Sequence[str]) -> Cel
     made = recipes.load(path, [*sets, f'task.name="{task}"', f"seed={seed}", *arm.set])
     if made["seed"] != seed or made["task"].get("name") != task:
         raise ValueError(f"arm {arm.name!r} changes the seed or the task, which the grid chooses.")
-    if odd := [key for key in ("column", "columns", "above") if key in made["task"]]:
-        raise ValueError(
-            f"{path}, arm {arm.name!r}: [task] {odd[0]} makes a task of its own; a bench takes multi-label "
-            "tasks of the store, by name."
-        )
+    if "above" in made["task"] and not {"column", "columns"} & made["task"].keys():
+        raise ValueError(f"{path}, arm {arm.name!r}: [task] above goes with a column.")
+    if arm.start:
+        made["backbone"]["start"] = f"{FIRST}/{arm.start}-{seed}"
     return Cell(task, path.stem, arm.name, seed, made)
 
 
@@ -210,22 +296,45 @@ def refuse_twins(cells: Sequence[Cell]) -> None:
         raise ValueError(f"the cell {names[twins[0]]} stands in the grid twice.")
     for first in {cell.task: cell for cell in reversed(cells)}.values():
         for other in (cell for cell in cells if cell.task == first.task):
-            if other.made.get("split") != first.made.get("split"):
+            if asked_of(other) != asked_of(first):
+                raise ValueError(f"{first} and {other} differ in [task]: the runs of a task need one.")
+            if test_of(other) != test_of(first):
                 raise ValueError(f"{first} and {other} differ in [split]: the runs of a task need one.")
+
+
+def base_of(task: str) -> str:
+    """Return the store's name of a task, without subgroup and share.
+
+    >>> base_of("superdiag~women@0.05"), base_of("all")
+    ('superdiag', 'all')
+    """
+    return task.partition("@")[0].partition("~")[0]
+
+
+def asked_of(cell: Cell) -> dict[str, Any]:
+    """Return what of [task] decides what is answered: not what is made wrong in training."""
+    return {key: value for key, value in cell.made["task"].items() if key != "flip"}
+
+
+def test_of(cell: Cell) -> dict[str, Any]:
+    """Return what of [split] decides who is tested: not who is learned from."""
+    said = cell.made.get("split", {})
+    return {key: value for key, value in said.items() if key not in ("keep", "draw", "thin")}
 
 
 def on_store(grid: Grid, store: Store) -> Grid:
     """Return a grid with its tasks called as the store calls them; refuse one that the store has not."""
     cells = []
     for cell in grid.cells:
-        task = cell.task.removeprefix(f"{store.source}/")
-        if task not in store.tasks:
+        task = base_of(cell.task).removeprefix(f"{store.source}/")
+        rest = cell.task.removeprefix(base_of(cell.task))
+        if task not in store.tasks and not {"column", "columns"} & cell.made["task"].keys():
             known = ", ".join(store.tasks) or "none"
             raise ValueError(
                 f"{grid.file}: no task {task!r} in {store.path}. Tasks: {known}.{hint(task, store.tasks)}"
             )
         made = {**cell.made, "task": {**cell.made["task"], "name": task}}
-        cells.append(replace(cell, task=task, made=made))
+        cells.append(replace(cell, task=task + rest, made=made))
     with naming(grid.file):
         refuse_twins(cells)
     return replace(grid, cells=tuple(cells))

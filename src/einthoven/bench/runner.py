@@ -2,20 +2,22 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from einthoven.bench.cells import Outcome, Place, one_by_one
+from einthoven.bench.curve import write_curve
 from einthoven.bench.figure import write_figure
 from einthoven.bench.grid import Cell, Grid, on_store, read_grid
 from einthoven.bench.pace import Pace
-from einthoven.bench.table import Table
+from einthoven.bench.table import SPELT, Table
 from einthoven.bench.words import write_markdown
 from einthoven.bench.write import write_csv, write_times
 from einthoven.data.files import alone, one_line
 from einthoven.data.store import open_store
+from einthoven.log import seconds_of
 from einthoven.run import Progress
 
 
@@ -44,27 +46,36 @@ class Bench:
     watch: Tell
     workers: int
     pace: Pace = field(default_factory=Pace)
+    begun: set[Cell] = field(default_factory=set)  # runs to start from that are finished
     drawn: float = field(default_factory=time.monotonic)
 
     @property
-    def ahead(self) -> list[Cell]:
-        """The cells that have not ended, in the order of running."""
-        ended = self.table.finished.keys() | self.table.failed.keys()
-        return [cell for cell in self.grid.cells if cell not in ended]
+    def every(self) -> list[Cell]:
+        """All cells, runs to start from among them, in the order of running."""
+        return [cell for some in self.grid.rounds for cell in some]
+
+    def ahead(self, some: Sequence[Cell]) -> list[Cell]:
+        """Return those cells that have not ended, in the order of running."""
+        ended = self.table.finished.keys() | self.table.failed.keys() | self.begun
+        return [cell for cell in some if cell not in ended]
 
     def note(self, outcome: Outcome) -> None:
         """Take an ended cell into the table."""
         cell = outcome.cell
-        reason = outcome.reason or self.table.take(cell, self.place.run(cell))
+        first = cell in self.grid.first
+        reason = outcome.reason or ("" if first else self.table.take(cell, self.place.run(cell)))
         if reason:
             self.table.failed[cell] = reason
             self.pace.stopped(cell)
+        elif first:
+            self.begun.add(cell)
+            self.pace.took(cell, max(seconds_of(self.place.run(cell)), outcome.seconds))
         else:
             self.pace.took(cell, max(self.table.finished[cell].facts.seconds, outcome.seconds))
 
     def read(self) -> None:
         """Take in what is finished."""
-        kept = [outcome for cell in self.grid.cells if (outcome := self.place.kept(cell))]
+        kept = [outcome for cell in self.every if (outcome := self.place.kept(cell))]
         for many, outcome in enumerate(kept):
             self.watch(Standing(many, len(kept), outcome.cell, float("nan"), reading=True))
             self.note(outcome)
@@ -76,16 +87,19 @@ class Bench:
 
     def standing(self, cell: Cell, run: Progress | None = None, ended: str = "") -> Standing:
         """Say where the bench stands."""
-        left = self.pace.left(self.ahead, self.workers)
-        return Standing(len(self.grid.cells) - len(self.ahead), len(self.grid.cells), cell, left, run, ended)
+        ahead = self.ahead(self.every)
+        left, cells = self.pace.left(ahead, self.workers), len(self.every)
+        return Standing(cells - len(ahead), cells, cell, left, run, ended)
 
     def ended(self, cell: Cell) -> str:
         """Say what became of a cell."""
         if reason := self.table.failed.get(cell):
             return f"failed: {reason}"
+        if cell in self.begun:
+            return "to start from"
         found = self.table.finished[cell]
-        area = found.score.value
-        return f"AUROC {'undefined' if area != area else f'{area:.3f}'}, {found.facts.seconds:,.0f} s"
+        value, name = found.score.value, SPELT[next(iter(found.scores))].removeprefix("macro ")
+        return f"{name} {'undefined' if value != value else f'{value:.3f}'}, {found.facts.seconds:,.0f} s"
 
     def write(self) -> None:
         """Write the table of what there is; the figure takes longer, and so waits a minute for the next."""
@@ -96,8 +110,9 @@ class Bench:
             self.draw()
 
     def draw(self) -> None:
-        """Write the figure of what there is."""
+        """Write the figures of what there is."""
         write_figure(self.table, self.place.out / "figure.svg")
+        write_curve(self.table, self.place.out / "curve.svg")
         self.drawn = time.monotonic()
 
 
@@ -130,10 +145,10 @@ def bench(
             raise KeyboardInterrupt(
                 f"Stopped: {done}, {out / 'table.md'} holds them. The same command goes on."
             ) from stop
-    if failed := sorted(made.table.failed, key=read.cells.index):
+    if failed := sorted(made.table.failed, key=made.every.index):
         names = ", ".join(map(str, failed[:8])) + f" and {len(failed) - 8} more" * (len(failed) > 8)
         raise ValueError(
-            f"{len(failed)} of {len(read.cells)} cells failed: {names}. {out / 'table.md'} has the rest and "
+            f"{len(failed)} of {len(made.every)} cells failed: {names}. {out / 'table.md'} has the rest and "
             f"the reasons. {failed[0]}: {made.table.failed[failed[0]]}"
         )
     return out
@@ -144,21 +159,27 @@ def carry_out(made: Bench, outcomes: Callable[..., Iterator[Outcome]]) -> None:
     made.place.refuse_other_store()
     made.read()
     made.write()
-    if made.ahead:
-        made.watch(made.standing(made.ahead[0]))
+    if ahead := made.ahead(made.every):
+        made.watch(made.standing(ahead[0]))
     try:
-        for outcome in outcomes(made.place, made.ahead, made.told):
-            if outcome.full:
-                done = f"{len(made.table.finished)} of {len(made.grid.cells)} cells are finished"
-                raise ValueError(
-                    f"The disk is full, and {outcome.cell} could not be written; {done}. Free some space, "
-                    "then the same command goes on."
-                )
-            made.note(outcome)
-            made.write()
-            made.watch(made.standing(outcome.cell, ended=made.ended(outcome.cell)))
+        for some in made.grid.rounds:
+            for outcome in outcomes(made.place, made.ahead(some), made.told):
+                take(made, outcome)
     finally:
         made.draw()
+
+
+def take(made: Bench, outcome: Outcome) -> None:
+    """Note an ended cell and write the table."""
+    if outcome.full:
+        done = f"{len(made.table.finished)} of {len(made.grid.cells)} cells are finished"
+        raise ValueError(
+            f"The disk is full, and {outcome.cell} could not be written; {done}. Free some space, "
+            "then the same command goes on."
+        )
+    made.note(outcome)
+    made.write()
+    made.watch(made.standing(outcome.cell, ended=made.ended(outcome.cell)))
 
 
 def spread(workers: int) -> Callable[..., Iterator[Outcome]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 from einthoven.bench.beside import published_part
@@ -9,10 +10,11 @@ from einthoven.bench.facts import SPLITS
 from einthoven.bench.grid import ENSEMBLE, MEAN
 from einthoven.bench.published import full_version
 from einthoven.bench.spell import aligned, count, figure, gap, interval_of, p_value, sized
-from einthoven.bench.table import Gain, Line, Table
+from einthoven.bench.table import Gain, Line, Table, column
+from einthoven.bench.thinned import thinned_part
 from einthoven.data.files import write_text
 
-Mean = dict[tuple[str, str, str], Line]  # (task, row, arm) -> its mean over seeds, or over recipes
+Mean = dict[tuple[str, str, str], Line]  # (column, row, arm) -> its mean over seeds, or over recipes
 
 
 def write_markdown(table: Table, path: Path) -> None:
@@ -23,13 +25,17 @@ def write_markdown(table: Table, path: Path) -> None:
 def page(table: Table) -> Iterator[str]:
     """Yield the lines of the page."""
     means: Mean = {
-        (line.task, line.recipe, line.arm): line for line in table.lines() if line.of in ("seeds", "recipes")
+        (line.column, line.recipe, line.arm): line
+        for line in table.lines()
+        if line.of in ("seeds", "recipes")
     }
     yield f"# {table.grid.title}\n"
     yield f"{made_on(table)}  "
     yield f"{standing(table)}\n"
     yield from score_part(table, means)
+    yield from validation_part(table, means)
     yield from gain_part(table, means)
+    yield from thinned_part(table)
     yield from ensemble_part(table)
     if full_version(table.store):
         yield from published_part(table, means)
@@ -62,13 +68,47 @@ def standing(table: Table) -> str:
 def score_part(table: Table, means: Mean) -> Iterator[str]:
     """Yield the scores."""
     grid = table.grid
-    yield "## Test macro AUROC\n"
+    yield f"## {scored_by(table)}\n"
     yield "Mean over seeds (their standard deviation), × number of seeds.\n"
-    rows = []
-    for name in networks(table):
-        for arm in grid.arms:
-            rows.append([name, arm, *(score_cell(table, means, task, name, arm) for task in grid.tasks)])
-    yield aligned(["network", "arm", *grid.tasks], rows, left=2)
+    for columns in pages_wide(table):
+        rows = []
+        for name, arm in product(networks(table), grid.arms):
+            cells = [score_cell(table, means, column, name, arm) for column in columns]
+            rows += [[name, arm, *cells]] if any(cells) else []
+        yield aligned(["network", "arm", *columns], rows, left=2)
+
+
+def validation_part(table: Table, means: Mean) -> Iterator[str]:
+    """Yield what one may choose by."""
+    mains = {column(task, table.metrics(task)[0]) for task in table.grid.tasks}
+    tables = []
+    for columns in ([name for name in some if name in mains] for some in pages_wide(table)):
+        rows = []
+        for name, arm in product(table.grid.recipes(), table.grid.arms):
+            lines = [means.get((place, name, arm)) for place in columns]
+            cells = [figure(line.validation) if line else "" for line in lines]
+            rows += [[name, arm, *cells]] if any(cells) else []
+        tables += [aligned(["network", "arm", *columns], rows, left=2)] if rows else []
+    if tables:
+        yield "## Validation\n"
+        yield "The same on the validation split, mean over seeds: what a choice may rest on.\n"
+        yield from tables
+
+
+def pages_wide(table: Table, most: int = 8) -> list[list[str]]:
+    """Break the columns into tables: one, or where they are many, one for what differs in its share only."""
+    if len(table.columns) <= most:
+        return [list(table.columns)]
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, task in table.columns.items():
+        found.setdefault((task.partition("@")[0], name.removeprefix(task)), []).append(name)
+    return list(found.values())
+
+
+def scored_by(table: Table) -> str:
+    """Say what the scores are: areas, or what the columns name."""
+    kinds = {table.metrics(task)[0] for task in table.grid.tasks}
+    return "Test macro AUROC" if kinds == {"auroc"} else "Test scores"
 
 
 def networks(table: Table) -> list[str]:
@@ -77,12 +117,12 @@ def networks(table: Table) -> list[str]:
     return [*table.grid.recipes(), *together]
 
 
-def score_cell(table: Table, means: Mean, task: str, name: str, arm: str) -> str:
+def score_cell(table: Table, means: Mean, column: str, name: str, arm: str) -> str:
     """Write one mean, or say why there is none."""
-    mine = (task, name, arm)
+    mine = (table.columns[column], name, arm)
     asked = [c for c in table.grid.cells if (c.task, c.recipe, c.arm) == mine]
     failed = sum(cell in table.failed for cell in asked)
-    line = means.get(mine)
+    line = means.get((column, name, arm))
     if line is None:
         return "failed" if failed else "..." if asked else ""
     assert line.score is not None
@@ -98,14 +138,24 @@ def gain_part(table: Table, means: Mean) -> Iterator[str]:
     if gained:
         yield from gains_explained(table, gained)
     for arm in grid.arms[1:]:
-        rows = []
-        for name in [*grid.recipes(), MEAN, ENSEMBLE]:
-            cells = [gain_cell(gained.get((task, name, arm))) for task in grid.tasks]
-            if any(cells):
-                rows.append([f"{MEAN} of networks" if name == MEAN else name, *cells])
-        if rows:
+        tables = [(columns, gain_rows(table, gained, arm, columns)) for columns in pages_wide(table)]
+        if any(rows for _, rows in tables):
             yield f"### What {arm} gains over {grid.arms[0]}\n"
-            yield aligned(["network", *grid.tasks], rows)
+        for columns, rows in tables:
+            if rows:
+                yield aligned(["network", *columns], rows)
+
+
+def gain_rows(
+    table: Table, gained: Mapping[tuple[str, str, str], Gain], arm: str, columns: Iterable[str]
+) -> list[list[str]]:
+    """Write the gains of an arm, network by network."""
+    rows = []
+    for name in [*table.grid.recipes(), MEAN, ENSEMBLE]:
+        cells = [gain_cell(gained.get((column, name, arm))) for column in columns]
+        if any(cells):
+            rows.append([f"{MEAN} of networks" if name == MEAN else name, *cells])
+    return rows
 
 
 def gains_explained(table: Table, gained: Mapping[tuple[str, str, str], Gain]) -> Iterator[str]:
@@ -117,6 +167,8 @@ def gains_explained(table: Table, gained: Mapping[tuple[str, str, str], Gain]) -
         f"resamples of the {drawn},\nthe same ones for every run. The interval covers the choice of the "
         f"{drawn.partition(' (')[0]}, not that of seeds."
     )
+    if any(table.metrics(task)[0] == "rmse" for task in table.grid.tasks):
+        yield "Of an RMSE or MAE less is better: a gain below zero is one."
     if any(name == MEAN for _, name, _ in gained):
         yield f"The {MEAN} is over the networks with a gain in the task."
     yield (
@@ -152,7 +204,7 @@ def failed_part(table: Table) -> Iterator[str]:
     """Name what failed, and why."""
     if table.failed:
         yield "## Failed\n"
-        ordered = sorted(table.failed, key=table.grid.cells.index)
+        ordered = sorted(table.failed, key=[*table.grid.first, *table.grid.cells].index)
         yield "\n".join(f"* {cell}: {table.failed[cell]}" for cell in ordered) + "\n"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from einthoven.bench.table import Line, Table
 from einthoven.data.files import write_text
 
-COLUMNS = ["task", "recipe", "arm", "of", "seeds", "score", "low", "high", "sd"]
+COLUMNS = ["task", "metric", "recipe", "arm", "of", "seeds", "score", "low", "high", "sd"]
 COLUMNS += ["gain", "gain_low", "gain_high", "p", "gain_seeds", "parameters", "test_records", "test_patients"]
-COLUMNS += ["labels", "scored"]
+COLUMNS += ["labels", "scored", "validation"]
 TIMES = ["task", "recipe", "arm", "seed", "seconds", "train_seconds", "records_per_second", "steps"]
 TIMES += ["parameters", "device", "torch"]
 
@@ -41,9 +41,10 @@ def cells(line: Line, table: Table) -> list[Any]:
     facts = table.facts(line.task)
     assert facts is not None  # a line has a finished run
     records, patients = facts.counts["test"]
-    told: list[Any] = [line.task, line.recipe, line.arm, line.of, listed(line.seeds)]
+    told: list[Any] = [line.task, line.metric, line.recipe, line.arm, line.of, listed(line.seeds)]
     told += [*map(spelt, (*score, line.sd, *gain)), listed(paired), line.parameters or ""]
-    return [*told, records, patients if table.patients_named else "", facts.labels, facts.scored]
+    patients_told = patients if table.patients_named else ""
+    return [*told, records, patients_told, facts.labels, facts.scored, spelt(line.validation)]
 
 
 def listed(seeds: Sequence[int]) -> str:

@@ -1,0 +1,60 @@
+"""Fit a probe on frozen features: exactly, instead of by gradient descent over many epochs."""
+
+import time
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from einthoven.assemble import Job
+from einthoven.evaluate.embed import evaluating, numbers
+from einthoven.evaluate.probe import best_logistic, best_ridge, mean_and_scale
+from einthoven.heads.probe import Probe
+
+
+def fit_probe(job: Job) -> dict[str, float]:
+    """Fit head `probe` on the windows of the training records, and return a line of log.
+
+    Logistic regression (one label against all else), or ridge for a regression; validation chooses how
+    strong. Augmentation, optimiser and schedule take no part.
+    """
+    began, planned = time.perf_counter(), job.plan
+    probe = only_probe(job)
+    train_x, train = pooled(job, planned.split.train)
+    validation_x, validation = pooled(job, planned.split.validation)
+    truth = planned.task.scaled(planned.truth).astype(np.float64)
+    mean, scale = mean_and_scale(train_x)
+    train_x, validation_x = (train_x - mean) * scale, (validation_x - mean) * scale
+    if planned.task.kind == "regression":
+        slope, level = best_ridge(train_x, truth[train, 0], validation_x, truth[validation, 0])
+        weights = np.append(slope, level)[:, None]
+    else:
+        weights = best_logistic(train_x, truth[train], validation_x, truth[validation])
+    probe.take(*(torch.from_numpy(np.asarray(x)) for x in (mean, scale, weights[:-1], weights[-1])))
+    seconds = time.perf_counter() - began
+    rate = len(planned.split.train) / seconds
+    return {"epoch": 0, "step": 0, "seconds": seconds, "records_per_second": rate, "waiting": 0.0}
+
+
+def only_probe(job: Job) -> Probe:
+    """Return the head to fit; refuse anything else that would learn."""
+    probes = [part for part in job.method.modules() if isinstance(part, Probe)]
+    learns = {id(weight) for weight in job.method.parameters() if weight.requires_grad}
+    if len(probes) != 1 or learns != {id(weight) for weight in probes[0].parameters()}:
+        raise ValueError(
+            "[train] solver = 'probe' fits the head 'probe' alone: say [head] name = 'probe' "
+            "and [backbone] freeze = true, and leave out what else learns."
+        )
+    return probes[0]
+
+
+def pooled(
+    job: Job, rows: Int[np.ndarray, " record"]
+) -> tuple[Float[np.ndarray, "window feature"], Int[np.ndarray, " window"]]:
+    """Return what the probe reads of every window of some records, and whose each window is."""
+    answer = evaluating(job.method, job.learner.schedule.precision)
+    features, owners = [], []
+    for place, batch in job.plan.windows().batches(rows):
+        features.append(numbers(answer(batch)["pooled"]).astype(np.float32))
+        owners.append(rows[place])
+    return np.concatenate(features), np.concatenate(owners)
