@@ -185,6 +185,24 @@ def embed(
 
 
 @app.command()
+def distances(
+    store: Store,
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    distance: Annotated[str, typer.Option(help="One of `einthoven list distances`.")] = "dtw",
+    sets: Sets = None,
+) -> None:
+    """Compute the distances between all raw ECGs of a store once, for distance `precomputed`.
+
+    Example: einthoven distances stores/ptbxl --out stores/ptbxl-dtw --set band=0.1
+    """
+    from einthoven import python, show
+
+    with show.counting("Comparing") as progress:
+        made = python.distances(store, out, distance, show.options_of(sets), progress=progress)
+    typer.echo(f'In a recipe: [loss.miner.distance] name = "precomputed", path = "{made}"')
+
+
+@app.command()
 def evaluate(
     what: Annotated[str, typer.Argument(help="probe, knn, retrieve, cluster or all.")],
     run: Run,

@@ -15,15 +15,18 @@ from einthoven.data.files import one_line, write_json
 from einthoven.data.importing import import_ as import_source
 from einthoven.data.opening import make_source
 from einthoven.data.store import Store, open_store
+from einthoven.data.whole import Whole
 from einthoven.ecg import LEADS, Record, Source
 from einthoven.embedding import Asked, Options, judge_embeddings
-from einthoven.parts import call, find
+from einthoven.parts import build, call, find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
 from einthoven.predict import predict as predict_files
 from einthoven.report import report as write_report
 from einthoven.report.space import Words, draw_space, umap
 from einthoven.run import train as train_run
+from einthoven.types import Distance
+from einthoven.warp.matrix import write_matrix
 
 
 def import_(
@@ -144,6 +147,21 @@ def map_words(figures: Mapping[str, Any]) -> Words:
         numbers=task["kind"] == "regression",
         unit=task["unit"] or "",
     )
+
+
+def distances(
+    store: str | Path,
+    out: str | Path,
+    distance: str = "dtw",
+    options: Mapping[str, Any] | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Compute the distances between all raw ECGs of a store into a folder, for distance `precomputed`."""
+    signals = Whole(open_store(Path(store)))
+    made: Distance = build("distances", {"name": distance, **(options or {})}, signals=signals)
+    write_matrix(Path(out), made, np.arange(len(signals.records)), signals, progress=progress)
+    return Path(out)
 
 
 class Arrays(Source):

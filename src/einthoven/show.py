@@ -218,18 +218,19 @@ def run_told(run: Path) -> str:
     from einthoven.results import read_results
 
     results = read_results(run)
-    regression = results["task"]["kind"] == "regression"
+    kind = results["task"]["kind"]
+    regression, unlabelled = kind == "regression", kind == "unlabelled"
     name, figure = ("RMSE", "rmse") if regression else ("AUROC", "auroc")
     counts, model = results["counts"], results["model"]
     lines = [
         f"{run}: {model['backbone']} + {model['head']}, {model['parameters']:,} weights, "
-        f"task {results['task']['name']}",
+        f"{'without labels' if unlabelled else 'task ' + results['task']['name']}",
         "  "
         + ", ".join(f"{k}: {v['records']:,} ECGs of {v['patients']:,} patients" for k, v in counts.items()),
     ]
     if left := {why: n for why, n in results["left_out"].items() if n}:
         lines.append("  left out: " + ", ".join(f"{n:,} {why}" for why, n in left.items()))
-    if results["task"]["kind"] == "unlabelled":
+    if unlabelled:
         lines.append(f"Learned without labels. Next: einthoven train RECIPE --start {run} ...")
         return "\n".join([*lines, f"Report: {run / 'report.html'}"])
     for row in results["rows"]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from einthoven import parts
-from einthoven.types import Batch, Loss, Miner, Outputs, Triplets
+from einthoven.types import Batch, Distance, Loss, Miner, Outputs, Triplets
 
 NAMES = [name for name in parts.names("losses") if "embedding" in parts.find("losses", name).asks]
 every = pytest.mark.parametrize("name", NAMES)
@@ -36,17 +37,30 @@ class Fixed(Miner):
         return self.mined
 
 
+class Line(Distance):
+    """Records lie on a line, in the order of their number; or nobody knows where (NaN)."""
+
+    def __init__(self, *, known: bool = True):
+        self.step = 1.2 if known else float("nan")
+
+    def among(self, rows: np.ndarray) -> np.ndarray:
+        return (self.step * np.abs(rows[:, None] - rows)).astype(np.float32)
+
+
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("my_miners")
-    module.Fixed = Fixed  # type: ignore[attr-defined]
+    module.Fixed, module.Line = Fixed, Line  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "my_miners", module)
 
 
 def built(name: str, *places: Tensor, **options: Any) -> Loss:
     """A loss, with triplets if it cannot do without a miner."""
     table: dict[str, Any] = {"name": name} | options
-    miner = parts.signature(parts.find("losses", name))[1].get("miner")
+    asked = parts.signature(parts.find("losses", name))[1]
+    if "distance" in asked and asked["distance"].annotation is Distance:
+        table["distance"] = {"name": "my_miners:Line", "known": bool(places)}
+    miner = asked.get("miner")
     if miner and miner.default is inspect.Parameter.empty:
         mined = {key: place.tolist() for key, place in zip(Triplets._fields, places, strict=False)}
         table["miner"] = {"name": "my_miners:Fixed"} | mined

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ from torch import Tensor
 from einthoven import parts
 from einthoven.layers.kin import together
 from einthoven.layers.n_pair import rivals_of
-from einthoven.types import Batch, Loss, Miner, Outputs, Tokens, Triplets
+from einthoven.losses.surrogate import Surrogate
+from einthoven.types import Batch, Distance, Loss, Miner, Outputs, Tokens, Triplets
 
 ROWS = 12
 NAN = math.nan
@@ -446,3 +448,29 @@ def test_projection_by_hand() -> None:
 def test_a_projection_into_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="needs size from 1"):
         parts.build("heads", {"name": "project", "size": 0}, dim=3)
+
+
+def test_surrogate_by_a_slow_loop() -> None:
+    """Root mean square, over pairs of different records, of the distance in space less that of raw ECGs."""
+    chance = torch.Generator().manual_seed(3)
+    embedding = torch.randn(6, 4, generator=chance, dtype=torch.float64, requires_grad=True)
+    row = torch.tensor([5, 2, 5, 0, 7, 2])
+    raw = {(i, j): abs(i - j) ** 0.5 for i in range(8) for j in range(8)}
+    raw[0, 7] = raw[7, 0] = math.nan
+
+    class Table(Distance):
+        def among(self, rows: np.ndarray) -> np.ndarray:
+            return np.array([[raw[int(i), int(j)] for j in rows] for i in rows], np.float32)
+
+    batch = Batch(ecg=torch.zeros(6, 12, 4), row=row, patient=row)
+    value = Surrogate(distance=Table())(Outputs(embedding=embedding), batch)
+    errors = []
+    for i in range(6):
+        for j in range(i + 1, 6):
+            wanted = raw[int(row[i]), int(row[j])]
+            if row[i] != row[j] and not math.isnan(wanted):
+                errors.append((embedding[i] - embedding[j]).norm() - wanted)
+    slow = torch.stack(errors).square().mean().sqrt()
+    torch.testing.assert_close(value, slow, rtol=1e-6, atol=1e-7)
+    mine, theirs = (torch.autograd.grad(x, embedding, retain_graph=True)[0] for x in (value, slow))
+    torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)

@@ -93,7 +93,7 @@ def headline(run: Run) -> str:
         return (
             f"{network(run)} learned from {whose(run, train)} of {run.store.get('title', 'a store')} "
             "without labels; the test set took no part. What it learned shows when a labelled run starts "
-            "from it, or by `einthoven evaluate`."
+            "from it, or in what “einthoven evaluate” finds."
         )
     few = len(run.labels) <= 8
     goal = (
