@@ -3,20 +3,18 @@
 The task may be another than the run was trained for; a run that learned without labels has none of its own.
 """
 
-import json
 import re
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from einthoven import recipe as recipes
 from einthoven.assemble import network
 from einthoven.data.loader import Reader, Windows
-from einthoven.data.split import NAMES, Split
+from einthoven.data.split import NAMES
 from einthoven.data.store import Store
 from einthoven.data.task import BINARY, is_list, listed, numbers, spell
 from einthoven.evaluate.embed import features
@@ -99,28 +97,7 @@ def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
             "a column of the store is one, too."
         )
     clean = {key: value for key, value in table.items() if key != "flip"}  # truth is judged as it is
-    planned = plan(told | {"task": clean}, store)
-    seen = json.loads((model.run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
-    if seen != store.fingerprint:
-        return planned
-    return replace(planned, split=kept_apart(planned, plan(told, store).split))
-
-
-def kept_apart(planned: Plan, trained: Split) -> Split:
-    """Return the split with the patients of the training where they stood; it may have divided otherwise."""
-    patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
-    stood = {who: name for name, some in trained.named().items() for who in patient[some]}
-    sides: dict[str, list[int]] = {name: [] for name in NAMES}
-    for name, some in planned.split.named().items():
-        for row in some:
-            sides[stood.get(patient[row], name)].append(int(row))
-    parts: list[Int[np.ndarray, " row"]] = [np.array(sorted(sides[name]), dtype=np.int64) for name in NAMES]
-    for name, part in zip(NAMES, parts, strict=True):
-        if not len(part):
-            raise ValueError(
-                f"Task {planned.task.name!r}: no record with a label is in the {name} split of this run."
-            )
-    return Split(parts[0], parts[1], parts[2], trained.by)
+    return plan(told | {"task": clean}, store, [model.run])
 
 
 def table_of(asked: str, store: Store) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a recipe means on one store: the task, the split, the signal, and the records that take part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from einthoven.ancestry import held_by, starts
 from einthoven.checkpoint import signal_of
 from einthoven.data.loader import Reader, Windows
-from einthoven.data.split import Rule, Split, divide
+from einthoven.data.split import Held, Rule, Split, divide
 from einthoven.data.store import Store
 from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
@@ -54,6 +55,7 @@ class Plan:
     task: Task
     truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown; of training with its flips
     split: Split
+    held: Held  # where patients stood in the runs that this one starts from
     left_out: dict[str, int]  # reason -> records
     crop: Crop
     judging: Judging
@@ -70,8 +72,12 @@ class Plan:
         return Windows(reader, self.crop.stride or self.wants.seconds / 2)
 
 
-def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
-    """Find the task, the split and the signal of a recipe on a store, and refuse what cannot be."""
+def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) -> Plan:
+    """Find the task, the split and the signal of a recipe on a store, and refuse what cannot be.
+
+    Patients stay on the side where they stood in the runs that the recipe starts from, and in those `after`
+    which it is planned.
+    """
     seed = recipe.get("seed", 0)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is a whole number from 0, got {seed!r}.")
@@ -80,7 +86,8 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
     rule: Rule = call(Rule, recipe.get("split", {}), where="split")
     truth = task.truth(store.records)
     rows, left_out = usable(store, wants, truth, task)
-    split = divide(store.records, rows, truth[rows], rule)
+    held = held_by([*after, *starts(recipe)], store)
+    split = divide(store.records, rows, truth[rows], rule, held)
     left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
     task = task.fitted(truth[split.train])
     if task.kind in ("labels", "multiclass") and not tells_apart(truth[split.train]):
@@ -89,7 +96,8 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
         truth[split.train] = task.flipped(truth[split.train], seed)
     if wants.scale == "train":
         begun = recipe["backbone"].get("start")  # its weights know their own scale
-        scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.train)
+        # Else that of all who could be trained on: it needs no label, and is the same whoever is kept.
+        scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.candidates)
         wants = replace(wants, scale=scale)
     resolved = dict(recipe) | {"seed": seed, "signal": table_of(wants)}
     if task.kind != "unlabelled":
@@ -99,7 +107,7 @@ def plan(recipe: Mapping[str, Any], store: Store) -> Plan:
     if judging.above is not None and task.kind != "regression":
         above = f"[evaluate] above = {judging.above:g}"
         raise ValueError(f"{above} judges a regression; {task.name!r} is none: leave it out.")
-    return Plan(resolved, store, wants, task, truth, split, left_out, crop, judging, seed)
+    return Plan(resolved, store, wants, task, truth, split, held, left_out, crop, judging, seed)
 
 
 def table_of(wants: Signal) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from einthoven import recipe as recipes
+from einthoven.ancestry import FILE as PATIENTS
+from einthoven.ancestry import write_patients
 from einthoven.assemble import Job, assemble, best_device
 from einthoven.checkpoint import load_resume, load_weights, save_resume, save_weights, steps_saved
 from einthoven.data.files import one_line, write_json, write_text
@@ -79,11 +81,13 @@ def claim(out: Path, job: Job, resume: bool) -> bool:
     """Make or take up a run folder; say whether it holds a finished run of this recipe on this store."""
     saved, text = out / "recipe.toml", recipes.written(job.plan.recipe)
     if not saved.exists():
-        if out.is_dir() and any(file.name != "environment.json" for file in out.iterdir()):
+        ours = ("environment.json", PATIENTS)
+        if out.is_dir() and any(file.name not in ours for file in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no run: choose another --out.")
         with one_line(out):
             out.mkdir(parents=True, exist_ok=True)
         write_json(out / "environment.json", environment(job))
+        write_patients(out, job.plan.store, job.plan.split, job.plan.held)
         write_text(saved, text)
         return False
     finished = (out / "results.json").exists()

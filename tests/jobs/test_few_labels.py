@@ -19,6 +19,7 @@ from einthoven.data.store import Store
 from einthoven.evaluate.embed import features
 from einthoven.plan import plan
 from einthoven.predict import load
+from einthoven.recipe import load as load_recipe
 from einthoven.report import report
 from einthoven.run import train
 
@@ -99,6 +100,49 @@ def test_labels_of_the_test_patients_cannot_reach_it(store: Store, alone: Path, 
     again = train(ALONE, other.path, tmp_path / "again")
     one, two = (load(run).method.state_dict() for run in (alone, again))
     assert all((one[name] == two[name]).all() for name in one)
+
+
+def split_of(run: Path) -> dict[str, set[str]]:
+    told = pd.read_parquet(run / "patients.parquet")
+    return {name: set(part["patient_id"]) for name, part in told.groupby("split")}
+
+
+def test_a_run_is_never_tested_on_whom_the_run_that_it_starts_from_has_learned(
+    store: Store, alone: Path, tmp_path: Path
+) -> None:
+    """Without folds a labelled run would divide otherwise: its classes are balanced, ECGs alone are not."""
+    made = PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone)}}
+    by_itself = plan(PROBE | {"backbone": SHARED["backbone"]}, store).split
+    patient = store.records["patient_id"].to_numpy(dtype=object).astype(str)
+    assert set(patient[by_itself.test]) & split_of(alone)["train"]
+    run = train(made, store.path, tmp_path / "one")
+    told = pd.read_parquet(run / "predictions.parquet")
+    for name in ("validation", "test"):
+        seen = set(told.loc[told["split"] == name, "patient_id"])
+        assert seen and seen <= split_of(alone)[name]
+    again = train(made | {"backbone": made["backbone"] | {"start": str(run)}}, store.path, tmp_path / "two")
+    assert split_of(again) == split_of(run) == split_of(alone)
+    (run / "patients.parquet").unlink()
+    with pytest.raises(ValueError, match=r"one has no patients\.parquet, so whom it learned from is unknown"):
+        plan(made | {"backbone": made["backbone"] | {"start": str(run)}}, store)
+
+
+def test_a_store_that_grew_is_judged_on_new_patients_and_those_held_out(
+    store: Store, alone: Path, tmp_path: Path
+) -> None:
+    more = [{"big": int(b), "patient": i // 2} for i, b in enumerate([*store.records["big"], *[0, 1] * 20])]
+    grown = store_of(tmp_path / "grown", more, signal=True)
+    figures, _ = python.evaluate(
+        "probe", alone, grown.path, task="big", options={"untrained": False, "resamples": 20}
+    )
+    planned = plan(load_recipe(alone / "recipe.toml") | {"task": {"column": "big"}}, grown, [alone])
+    patient = grown.records["patient_id"].to_numpy(dtype=object).astype(str)
+    taught = split_of(alone)["train"]
+    assert not taught & set(patient[planned.split.test]) and not taught & set(
+        patient[planned.split.validation]
+    )
+    assert set(patient[planned.split.test]) - split_of(alone)["test"]  # new ones take part, too
+    assert figures["counts"]["test"]["records"] == len(planned.split.test)
 
 
 def windows_of(run: Path, store: Store, made: dict[str, Any]) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from einthoven.parts import call
 
 NAMES = ("train", "validation", "test")
+Held = Mapping[str, int]  # patient -> side (place in NAMES) in the runs that this one starts from
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Split:
     validation: Int[np.ndarray, " validation"]
     test: Int[np.ndarray, " test"]
     by: str
+    candidates: Int[np.ndarray, " candidate"]  # for training, before `keep` and `thin` left some of them
 
     def named(self) -> dict[str, Int[np.ndarray, " row"]]:
         """Return the three by name."""
@@ -62,15 +65,23 @@ def patients_named(records: pd.DataFrame) -> bool:
 
 
 def divide(
-    records: pd.DataFrame, rows: Int[np.ndarray, " row"], truth: Float[np.ndarray, "row label"], rule: Rule
+    records: pd.DataFrame,
+    rows: Int[np.ndarray, " row"],
+    truth: Float[np.ndarray, "row label"],
+    rule: Rule,
+    held: Held = MappingProxyType({}),
 ) -> Split:
-    """Divide rows of a store; `truth` (NaN unknown) is theirs, for stratification."""
+    """Divide rows of a store; `truth` (NaN unknown) is theirs, for stratification.
+
+    Patients that are `held` stay where they stood in earlier runs; official folds that would test on whom
+    those learned from are refused.
+    """
     patient = records["patient_id"].to_numpy(dtype=object)[rows]
     has_folds = "fold" in records and not records["fold"].iloc[rows].isna().any()
     if rule.by == "fold" and not has_folds:
         raise ValueError("[split] by = 'fold', but some records have no fold; use by = 'patient'.")
     if rule.by == "patient" or not has_folds:
-        side = by_patient(patient, truth, rule)
+        side = by_patient(patient, truth, rule, held)
         how = f"patients, seed {rule.seed}"
     else:
         fold = records["fold"].iloc[rows].to_numpy(dtype=np.int64)
@@ -79,21 +90,22 @@ def divide(
             side[np.isin(fold, list(getattr(rule, name)))] = number
         how = "folds of the store"
     refuse_leaks(patient, side)
+    refuse_learned(patient, side, held)
     taught = np.flatnonzero(side == 0)
-    side[taught[~kept(records.iloc[rows[taught]], patient[taught], rule)]] = -1
+    side[taught[~left(records.iloc[rows[taught]], patient[taught], rule)]] = -1
     parts = [rows[side == number] for number in range(3)]
     for name, part in zip(NAMES, parts, strict=True):
         if not len(part):
-            raise ValueError(
-                f"The {name} split has no record: {len(rows)} labelled ones of {len(set(patient))} patients "
-                f"were divided by {how}."
-            )
-    return Split(parts[0], parts[1], parts[2], how)
+            told = f"{len(rows)} labelled ones of {len(set(patient))} patients were divided by {how}"
+            if name == "train" and len(taught):
+                told = f"[split] keep and thin left none of {len(taught)}; raise them"
+            raise ValueError(f"The {name} split has no record: {told}.")
+    return Split(parts[0], parts[1], parts[2], how, rows[taught])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thin:
-    """A subgroup to keep a share of: those whose `column` is `equal`, or at least `least`."""
+    """A subgroup to keep a share of: patients with an ECG whose `column` is `equal`, or at least `least`."""
 
     column: str
     keep: float
@@ -110,33 +122,57 @@ class Thin:
             known = ", ".join(map(str, records.columns))
             raise ValueError(f"[split.thin] no column {self.column!r} in the store. Known: {known}.")
         values = records[self.column]
-        if self.least is None:
-            return np.array([value == self.equal for value in values], dtype=bool)
-        number = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
-        return np.asarray(number >= self.least)
+        if self.least is not None:
+            number = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
+            return np.asarray(number >= self.least)
+        if any(isinstance(value, list | tuple | np.ndarray) for value in values.head(1000)):
+            raise ValueError(f"[split.thin] column {self.column!r} holds lists; name one of plain values.")
+        return np.asarray((values == self.equal).fillna(False).to_numpy(dtype=bool))
 
 
-def kept(records: pd.DataFrame, patient: np.ndarray, rule: Rule) -> Bool[np.ndarray, " row"]:
+def left(records: pd.DataFrame, patient: np.ndarray, rule: Rule) -> Bool[np.ndarray, " row"]:
     """Say which training records `keep` and `thin` leave: whole patients."""
-    stay = drawn(patient, np.ones(len(patient), dtype=bool), rule.keep, rule.draw)
-    if rule.thin is None:
-        return stay
-    thin: Thin = call(Thin, rule.thin, where="split.thin")
-    group = thin.group(records)
-    return np.asarray(stay & (~group | drawn(patient, group, thin.keep, rule.draw)))
+    _, owner = np.unique(patient.astype(str), return_inverse=True)
+    every = np.ones(owner.max(initial=-1) + 1, dtype=bool)
+    stay = drawn(every, rule.keep, rule.draw)
+    if rule.thin is not None:
+        thin: Thin = call(Thin, rule.thin, where="split.thin")
+        group = thin.group(records)
+        if not group.any():
+            raise ValueError(
+                f"[split.thin] no training record is of the subgroup {described(records, thin)}."
+            )
+        member = np.zeros(len(every), dtype=bool)
+        member[owner[group]] = True
+        stay &= ~member | drawn(member & stay, thin.keep, rule.draw)
+    return np.asarray(stay[owner])
 
 
-def drawn(
-    patient: np.ndarray, group: Bool[np.ndarray, " row"], share: float, seed: int
-) -> Bool[np.ndarray, " row"]:
+def described(records: pd.DataFrame, thin: Thin) -> str:
+    """Name a subgroup, and some values of its column, for who has misspelt it."""
+    if thin.least is not None:
+        return f"{thin.column} >= {thin.least:g}"
+    some = ", ".join(map(repr, records[thin.column].dropna().unique()[:5].tolist()))
+    return f"{thin.column} = {thin.equal!r}; values: {some}"
+
+
+def drawn(group: Bool[np.ndarray, " patient"], share: float, seed: int) -> Bool[np.ndarray, " patient"]:
     """Draw a share of the patients of a group; a smaller share is part of a larger one."""
-    who, owner = np.unique(patient.astype(str), return_inverse=True)
-    member = np.zeros(len(who), dtype=bool)
-    member[owner[group]] = True
-    luck = np.where(member, np.random.default_rng((seed, 0x5EED)).random(len(who)), np.inf)
-    chosen = np.zeros(len(who), dtype=bool)
-    chosen[np.argsort(luck)[: round(share * member.sum())]] = True
-    return np.asarray(chosen[owner] & group)
+    luck = np.where(group, np.random.default_rng((seed, 0x5EED)).random(len(group)), np.inf)
+    chosen = np.zeros(len(group), dtype=bool)
+    chosen[np.argsort(luck)[: round(share * group.sum())]] = True
+    return chosen
+
+
+def refuse_learned(patient: np.ndarray, side: Int[np.ndarray, " row"], held: Held) -> None:
+    """Refuse to choose or test on patients whom an earlier run has learned from."""
+    before = np.array([held.get(who, len(NAMES)) for who in patient.astype(str)], dtype=np.int64)
+    seen = set(patient[(side >= 0) & (before < side)])
+    if seen:
+        raise ValueError(
+            f"{len(seen)} patients of the validation or test split were learned from or chosen on by the run "
+            "that this one starts from: divide both alike ([split]), or start from another run."
+        )
 
 
 def refuse_leaks(patient: np.ndarray, side: Int[np.ndarray, " row"]) -> None:
@@ -152,15 +188,18 @@ def refuse_leaks(patient: np.ndarray, side: Int[np.ndarray, " row"]) -> None:
 
 
 def by_patient(
-    patient: np.ndarray, truth: Float[np.ndarray, "row label"], rule: Rule
+    patient: np.ndarray,
+    truth: Float[np.ndarray, "row label"],
+    rule: Rule,
+    held: Held = MappingProxyType({}),
 ) -> Int[np.ndarray, " row"]:
     """Give each patient to the split that most lacks the patient's rarest label.
 
     The rarest label first, as in Sechidis et al. 2011 (doi:10.1007/978-3-642-23808-6_10), with
-    patients in the place of samples.
+    patients in the place of samples. Those that are held stay where they stood.
     """
-    _, owner = np.unique(patient.astype(str), return_inverse=True)
-    count = owner.max() + 1
+    names, owner = np.unique(patient.astype(str), return_inverse=True)
+    count = len(names)
     positive = np.nan_to_num(np.column_stack([strata(truth), np.ones(len(truth))]))
     have = np.zeros((count, positive.shape[1]))
     np.add.at(have, owner, positive)
@@ -169,8 +208,11 @@ def by_patient(
     total = have.sum(0)
     rarest = np.where(have > 0, total, np.inf).argmin(1)
     chance = np.random.default_rng(rule.seed).random(count)
-    side = np.empty(count, dtype=np.int64)
-    for who in np.lexsort((chance, -have.sum(1), total[rarest])):
+    side = np.array([held.get(name, -1) for name in names], dtype=np.int64)
+    for number in range(len(NAMES)):
+        lack[number] -= have[side == number].sum(0)
+    order = np.lexsort((chance, -have.sum(1), total[rarest]))
+    for who in order[side[order] < 0]:
         wish = lack[:, rarest[who]] + 1e-3 * lack[:, -1] / max(total[-1], 1)
         side[who] = int(wish.argmax())
         lack[side[who]] -= have[who]
