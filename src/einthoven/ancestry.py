@@ -12,7 +12,6 @@ import pandas as pd
 from einthoven.data.files import new_file
 from einthoven.data.split import NAMES, Held, Split
 from einthoven.data.store import Store
-from einthoven.recipe import several
 
 FILE = "patients.parquet"
 
@@ -30,12 +29,18 @@ def write_patients(run: Path, store: Store, split: Split, held: Held) -> None:
         file.write(written.getvalue())
 
 
-def starts(recipe: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the runs that parts of a recipe start from."""
-    for table in (recipe["backbone"], *several(recipe.get("head", []))):
-        if "start" in table:
-            begun = Path(table["start"])
-            yield begun.parent if begun.suffix == ".safetensors" else begun
+def starts(table: Any) -> Iterator[Path]:
+    """Yield the runs that parts of a recipe start from, however deep they stand."""
+    if isinstance(table, list | tuple):
+        for one in table:
+            yield from starts(one)
+    elif isinstance(table, Mapping):
+        for key, value in table.items():
+            if key == "start" and isinstance(value, str):
+                begun = Path(value)
+                yield begun.parent if begun.suffix == ".safetensors" else begun
+            else:
+                yield from starts(value)
 
 
 def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:

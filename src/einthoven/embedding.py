@@ -26,7 +26,7 @@ from einthoven.predict import Model, load
 from einthoven.results import task_told
 from einthoven.types import Method
 
-THRESHOLD = re.compile(r"(.+?)\s*(>=|>)\s*(-?\d+(?:\.\d+)?)")
+THRESHOLD = re.compile(r"(.+?)\s*(>=|>)\s*([^\s>=]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,14 @@ def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
 
 def table_of(asked: str, store: Store) -> dict[str, Any]:
     """Read --task: a task of the store, a column (of numbers: regressed), or 'column > number'."""
-    if match := THRESHOLD.fullmatch(asked.strip()):
-        return {"column": match[1], {">": "above", ">=": "least"}[match[2]]: float(match[3])}
-    name = asked.removeprefix(f"{store.source}/")
+    name = own_name(asked.strip(), store)
+    match = THRESHOLD.fullmatch(name)
+    if match and name not in store.records:
+        try:
+            number = float(match[3])
+        except ValueError:
+            raise ValueError(f"--task {asked!r}: {match[3]!r} is no number; say 'column > number'.") from None
+        return {"column": own_name(match[1], store), {">": "above", ">=": "least"}[match[2]]: number}
     if name in store.tasks or name not in store.records:
         return {"name": asked}
     values = store.records[name]
@@ -112,6 +117,11 @@ def table_of(asked: str, store: Store) -> dict[str, Any]:
         return {"column": name}
     binary = {word for word in map(spell, values) if word is not None} <= set(BINARY)
     return {"column": name} | ({} if binary else {"kind": "regression"})
+
+
+def own_name(said: str, store: Store) -> str:
+    """Leave out the source before a task or a column, unless the store has a column of that very name."""
+    return said if said in store.records else said.removeprefix(f"{store.source}/")
 
 
 def untrained(model: Model) -> Method:

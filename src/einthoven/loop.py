@@ -42,6 +42,10 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.epochs <= 0 or self.batch < 2 or self.lr <= 0 or not 0 <= self.average < 1:
             raise ValueError("[train] needs epochs and lr above 0, batch from 2, and 0 <= average < 1.")
+        if self.steps < 0:
+            raise ValueError(
+                f"[train] steps is a whole number from 0 (0: as the epochs say), got {self.steps}."
+            )
 
     def share(self, step: int) -> float:
         """Return what every group's peak lr is multiplied with at a step."""

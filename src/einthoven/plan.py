@@ -85,8 +85,11 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     task = find_task(store, dict(recipe.get("task", {})))
     rule: Rule = call(Rule, recipe.get("split", {}), where="split")
     truth = task.truth(store.records)
-    rows, left_out = usable(store, wants, truth, task)
-    held = held_by([*after, *starts(recipe)], store)
+    crop: Crop = call(Crop, recipe.get("crop", {}), where="crop")
+    longer = replace(wants, seconds=max(wants.seconds, crop.seconds or 0.0))
+    rows, left_out = usable(store, longer, truth, task)
+    before = [Path(rule.after)] if rule.after else []
+    held = held_by([*after, *before, *starts(recipe)], store)
     split = divide(store.records, rows, truth[rows], rule, held)
     left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
     task = task.fitted(truth[split.train])
@@ -102,7 +105,6 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     resolved = dict(recipe) | {"seed": seed, "signal": table_of(wants)}
     if task.kind != "unlabelled":
         resolved["task"] = task.table()
-    crop = call(Crop, recipe.get("crop", {}), where="crop")
     judging: Judging = call(Judging, recipe.get("evaluate", {}), where="evaluate")
     if judging.above is not None and task.kind != "regression":
         above = f"[evaluate] above = {judging.above:g}"
@@ -127,7 +129,8 @@ def usable(
     long = reader.long_enough(every)
     if not (labelled & long).any():
         raise ValueError(
-            f"[signal] seconds = {wants.seconds:g}, but no labelled record of {store.path} lasts so long."
+            f"[signal] (and [crop]) seconds = {wants.seconds:g}, but no labelled record of {store.path} "
+            "lasts so long."
         )
     lacks = reader.lacks_leads(every) & (not wants.subset)
     fit = labelled & long & ~lacks

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 
 from einthoven.assemble import Job
-from einthoven.evaluate.embed import evaluating, numbers
+from einthoven.evaluate.embed import evaluating, numbers, pooled
 from einthoven.evaluate.probe import best_logistic, best_ridge, mean_and_scale
 from einthoven.heads.probe import Probe
 
@@ -15,21 +15,28 @@ from einthoven.heads.probe import Probe
 def fit_probe(job: Job) -> dict[str, float]:
     """Fit head `probe` on the windows of the training records, and return a line of log.
 
-    Logistic regression (one label against all else), or ridge for a regression; validation chooses how
-    strong. Augmentation, optimiser and schedule take no part.
+    Logistic regression (one label against all else), or ridge for a regression. Validation chooses how
+    strong, by what its records are judged by: windows pooled as in use. Augmentation, optimiser and schedule
+    take no part.
     """
     began, planned = time.perf_counter(), job.plan
-    probe = only_probe(job)
-    train_x, train = pooled(job, planned.split.train)
-    validation_x, validation = pooled(job, planned.split.validation)
+    probe, pool = only_probe(job), planned.pool
+    train_x, train = windows(job, planned.split.train)
+    validation_x, validation = windows(job, planned.split.validation)
     truth = planned.task.scaled(planned.truth).astype(np.float64)
+    place = np.searchsorted(planned.split.validation, validation)
+    judged = truth[planned.split.validation]
+
+    def records(scores: Float[np.ndarray, "window label"]) -> Float[np.ndarray, "record label"]:
+        return pooled([(place, scores)], len(judged), pool)
+
     mean, scale = mean_and_scale(train_x)
     train_x, validation_x = (train_x - mean) * scale, (validation_x - mean) * scale
     if planned.task.kind == "regression":
-        slope, level = best_ridge(train_x, truth[train, 0], validation_x, truth[validation, 0])
+        slope, level = best_ridge(train_x, truth[train, 0], validation_x, judged[:, 0], pool=records)
         weights = np.append(slope, level)[:, None]
     else:
-        weights = best_logistic(train_x, truth[train], validation_x, truth[validation])
+        weights = best_logistic(train_x, truth[train], validation_x, judged, pool=records)
     probe.take(*(torch.from_numpy(np.asarray(x)) for x in (mean, scale, weights[:-1], weights[-1])))
     seconds = time.perf_counter() - began
     rate = len(planned.split.train) / seconds
@@ -48,11 +55,11 @@ def only_probe(job: Job) -> Probe:
     return probes[0]
 
 
-def pooled(
+def windows(
     job: Job, rows: Int[np.ndarray, " record"]
 ) -> tuple[Float[np.ndarray, "window feature"], Int[np.ndarray, " window"]]:
     """Return what the probe reads of every window of some records, and whose each window is."""
-    answer = evaluating(job.method, job.learner.schedule.precision)
+    answer = evaluating(job.method, "fp32")  # as it will answer
     features, owners = [], []
     for place, batch in job.plan.windows().batches(rows):
         features.append(numbers(answer(batch)["pooled"]).astype(np.float32))

@@ -1,7 +1,10 @@
 """The jobs of the command line as functions, and `fit` for whoever has two arrays."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -109,31 +112,45 @@ def evaluate(
 
     `task` is one of the store, a column, or "column > number"; by default what the run was trained for.
     `options` are those of `einthoven.embedding.Options`: distance, untrained, map, seed ... The figures go
-    to `out`, JSON (RUN/evaluate/TASK.WHAT.json), and a map of the test records beside it, .svg and .png.
+    to `out`, a .json (by default RUN/evaluate/TASK.WHAT.json, with what else is not as usual in its name),
+    and a map of the test records beside it, .svg and .png.
     """
+    if out is not None and Path(out).suffix != ".json":
+        raise ValueError(f"The figures are written as .json, and maps beside them: --out {out}.json, not {out}.")
     asked = Asked(what=what, task=task, which=which)
     how: Options = call(Options, options or {}, where="--set")
     if how.map == "umap":
         umap()  # before the work, not after it
     found = judge_embeddings(Path(run), open_store(Path(store)), asked, how, trust=trust)
-    name = f"{found.figures['task']['name']}.{what}" + ("" if which == "features" else f".{which}")
-    file = Path(out) if out is not None else Path(run) / "evaluate" / f"{file_name(name)}.json"
+    file = Path(out) if out is not None else Path(run) / "evaluate" / f"{usual_name(Path(run), found.figures)}.json"
     with one_line(file):
         file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, found.figures)  # first: no map is worth them
     for kind in (".svg", ".png"):
         words = map_words(found.figures)
         draw_space(file.with_suffix(kind), found.test, words, distance=how.distance, way=how.map)
-    write_json(file, found.figures)
     return found.figures, file
 
 
-def file_name(words: str) -> str:
-    """Make of any words a name that every disk takes.
+def usual_name(run: Path, figures: Mapping[str, Any]) -> str:
+    """Name an evaluation by task and job, and by all that is not as usual: output, options, store."""
+    names, usual = [file_name(figures["task"]["name"]), figures["what"]], asdict(Options())
+    names += [figures["which"]] if figures["which"] != "features" else []
+    names += [f"{key}-{value}".lower() for key, value in figures["how"].items() if value != usual[key]]
+    trained = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+    source, fingerprint = (figures["store"][key] for key in ("source", "fingerprint"))
+    return ".".join(names + ([f"{source}-{fingerprint}"] if fingerprint != trained else []))
 
-    >>> file_name("pcwp > 18.all"), file_name("a/b")
-    ('pcwp_18.all', 'a_b')
+
+def file_name(words: str) -> str:
+    """Make of any words a name that every disk takes, and of different words different ones.
+
+    >>> file_name("pcwp > 18"), file_name("pcwp >= 18"), file_name("a_b"), file_name("a/b")
+    ('pcwp_above_18', 'pcwp_least_18', 'a_b', 'a_b-c14cddc0')
     """
-    return re.sub(r"[^\w.-]+", "_", words).strip("._") or "evaluation"
+    plain = words.replace(" >= ", "_least_").replace(" > ", "_above_")
+    safe = re.sub(r"[^\w.-]+", "_", plain).strip("._-")[:60] or "task"
+    return safe if safe == plain else f"{safe}-{sha256(words.encode()).hexdigest()[:8]}"
 
 
 def map_words(figures: Mapping[str, Any]) -> Words:

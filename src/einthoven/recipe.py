@@ -79,11 +79,16 @@ def several(table: Any) -> list[Any]:
 
 
 def fresh(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe whose parts start from no other run."""
-    made = deepcopy(dict(recipe))
-    for part in (made["backbone"], *several(made.get("head", []))):
-        part.pop("start", None)
-    return made
+    """Return a recipe whose parts start from no other run, however deep they stand."""
+
+    def without(table: Any) -> Any:
+        if isinstance(table, list | tuple):
+            return [without(one) for one in table]
+        if isinstance(table, Mapping):
+            return {key: without(value) for key, value in table.items() if key != "start"}
+        return table
+
+    return dict(without(recipe))
 
 
 def outside(table: Any) -> list[str]:

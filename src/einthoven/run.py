@@ -22,10 +22,10 @@ from einthoven.data.store import open_store
 from einthoven.evaluate import macro_auroc
 from einthoven.evaluate.embed import answers
 from einthoven.log import Log, tracker
-from einthoven.loop import autocast, fit, seed_of
+from einthoven.loop import Schedule, autocast, fit, seed_of
 from einthoven.memory import keep_freed_memory
 from einthoven.plan import plan
-from einthoven.probing import fit_probe
+from einthoven.probing import fit_probe, only_probe
 from einthoven.results import environment, finish
 from einthoven.types import Batch
 
@@ -66,6 +66,8 @@ def train(
     planned = plan(made, open_store(data))
     job = assemble(planned, device or best_device())
     trackers = [tracker(name) for name in track]
+    if job.learner.schedule.solver == "probe":
+        only_probe(job)  # refused before there is a folder
     if claim(out, job, resume):
         return out
     try:
@@ -122,6 +124,11 @@ class Training:
         """Steps in an epoch."""
         return self.job.loader.sampler.steps
 
+    @property
+    def line(self) -> int:
+        """Steps from a line of the log to the next."""
+        return rhythm(self.job.learner.schedule, self.epoch)[0]
+
     def batches(self, start: int) -> Iterator[Batch]:
         """Stream batches, and note how long each was waited for."""
         stream = self.job.loader.stream(start)
@@ -148,7 +155,7 @@ class Training:
             for name, value in log.items():
                 self.losses.setdefault(name, []).append(value)
             yield done, time.perf_counter() - began
-            if done % self.epoch == 0:
+            if done % self.line == 0:
                 began = self.restart()
 
     def restart(self) -> float:
@@ -171,20 +178,32 @@ def learn(training: Training) -> None:
         told = load_resume(out / "resume", job.method, job.learner)
         start, training.best = told["step"], told["best"]
         training.log.resume(start)
-    every = schedule.validate or max(1, round(schedule.epochs / 10))
+    line, every = rhythm(schedule, training.epoch)
     for done, seconds in training.noted(start):
         ended = done == schedule.steps
-        if done % training.epoch and not ended:
+        if done % line and not ended:
             if done % 5 == 0:
                 show(training, done, seconds)
             continue
-        line = log_line(training, done, seconds)
-        if ended or (done // training.epoch) % every == 0:
-            line |= validate(training, done)
-        training.log.tell(line)
-        training.watch(Progress(done, schedule.steps, line["loss"], line["records_per_second"], line))
+        told = log_line(training, done, seconds)
+        if ended or done % every == 0:
+            told |= validate(training, done)
+        training.log.tell(told)
+        training.watch(Progress(done, schedule.steps, told["loss"], told["records_per_second"], told))
         save_resume(out / "resume", done, job.method, job.learner, {"best": training.best})
     keep(training)
+
+
+def rhythm(schedule: Schedule, epoch: int) -> tuple[int, int]:
+    """Return the steps from a line of the log to the next, and from a validation to the next.
+
+    A line is an epoch, or as many as make fifty lines or so. There are ten validations, unless the recipe
+    says after how many epochs.
+    """
+    epochs = schedule.steps / epoch
+    line = epoch * max(1, round(epochs / 50))
+    wished = epoch * schedule.validate or schedule.steps / 10
+    return line, line * max(1, round(wished / line))
 
 
 def show(training: Training, done: int, seconds: float) -> None:

@@ -102,6 +102,13 @@ def test_nothing_known_or_mined_is_zero_with_a_gradient(name: str) -> None:
 
 
 @every
+def test_weights_that_should_not_decay_are_its_own(name: str) -> None:
+    loss = built(name)
+    assert set(getattr(loss, "undecayed", ())) <= {key for key, _ in loss.named_parameters(recurse=False)}
+    assert ("beta" in getattr(loss, "undecayed", ())) == (name == "margin")
+
+
+@every
 def test_one_row_has_nobody(name: str) -> None:
     value = score(built(name), ordered()[:1].requires_grad_(), batch(name, RECORD[:1]))
     value.backward()

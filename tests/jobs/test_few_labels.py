@@ -16,6 +16,7 @@ from einthoven import cli, python
 from einthoven.bench import bench, read_grid
 from einthoven.bench.cells import Place
 from einthoven.data.store import Store
+from einthoven.evaluate import compare_runs
 from einthoven.evaluate.embed import features
 from einthoven.plan import plan
 from einthoven.predict import load
@@ -157,46 +158,69 @@ def windows_of(run: Path, store: Store, made: dict[str, Any]) -> tuple[Any, Any]
     return out[0], out[1]
 
 
-def test_a_probe_is_a_logistic_regression_on_frozen_features(
+def mean_of(owner: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Average the windows of each record, in the order of records."""
+    return np.array([scores[owner == row].mean() for row in np.unique(owner)])
+
+
+def test_a_probe_is_the_logistic_regression_that_validation_likes_best(
     store: Store, alone: Path, tmp_path: Path
 ) -> None:
     made = PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone)}}
     run = train(made, store.path, tmp_path / "probe")
     before, after = (load(each).method.backbone.state_dict() for each in (alone, run))
     assert all((before[name] == after[name]).all() for name in before)
-    (x, owner), _ = windows_of(run, store, made)
+    (x, owner), (other, whose) = windows_of(run, store, made)
     truth = store.records["big"].to_numpy()
-    head = load(run).method.heads.heads[0]  # type: ignore[union-attr]
-    scaled = (x - x.mean(0)) / x.std(0)
-    mine = head.linear.weight.detach().numpy()[0]
-    errors = []
-    for strength in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0):
-        fit = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(scaled, truth[owner])
-        errors.append(np.abs(fit.coef_[0] - mine).max() / np.abs(fit.coef_).max())
+    fits = [
+        LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit((x - x.mean(0)) / x.std(0), truth[owner])
+        for strength in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+    ]
+    areas = []
+    for fit in fits:
+        score = fit.predict_proba((other - x.mean(0)) / x.std(0))[:, 1]
+        areas.append(roc_auc_score(truth[np.unique(whose)], mean_of(whose, score)))
+    best = [fit for fit, area in zip(fits, areas, strict=True) if area > max(areas) - 1e-9]
+    mine = load(run).method.heads.heads[0].linear.weight.detach().numpy()[0]  # type: ignore[union-attr]
+    errors = [np.abs(fit.coef_[0] - mine).max() / np.abs(fit.coef_).max() for fit in best]
     assert min(errors) < 0.02
     assert results(run)["test"]["auroc"]["macro"]["value"] > 0.8
     again = train(made, store.path, tmp_path / "again")
     assert results(run)["test"] == results(again)["test"]
 
 
-def test_a_probe_of_a_number_is_a_ridge_regression(store: Store, alone: Path, tmp_path: Path) -> None:
+def test_a_probe_of_a_number_is_the_ridge_regression_that_validation_likes_best(
+    store: Store, alone: Path, tmp_path: Path
+) -> None:
     made = PROBE | {
         "task": {"column": "age", "kind": "regression"},
         "loss": {"name": "mse"},
         "backbone": PROBE["backbone"] | {"start": str(alone)},
     }
     run = train(made, store.path, tmp_path / "probe")
-    (x, owner), _ = windows_of(run, store, made)
+    (x, owner), (other, whose) = windows_of(run, store, made)
     planned = plan(made, store)
-    y = planned.task.scaled(planned.truth)[owner, 0]
-    mine = load(run).method.heads.heads[0].linear.weight.detach().numpy()[0]  # type: ignore[union-attr]
-    scaled = (x - x.mean(0)) / x.std(0)
-    errors = [
-        np.abs(Ridge(alpha=a).fit(scaled, y).coef_ - mine).max() / np.abs(mine).max()
-        for a in (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)
+    y = planned.task.scaled(planned.truth)[:, 0]
+    fits = [Ridge(alpha=a).fit((x - x.mean(0)) / x.std(0), y[owner]) for a in (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)]
+    wrong = [
+        np.square(mean_of(whose, fit.predict((other - x.mean(0)) / x.std(0))) - y[np.unique(whose)]).mean()
+        for fit in fits
     ]
-    assert min(errors) < 0.02
+    best = fits[int(np.argmin(wrong))]
+    mine = load(run).method.heads.heads[0].linear.weight.detach().numpy()[0]  # type: ignore[union-attr]
+    assert np.abs(best.coef_ - mine).max() / np.abs(best.coef_).max() < 0.02
     assert 0 < results(run)["test"]["rmse"]["value"] < 10
+
+
+def test_a_killed_probe_goes_on_to_the_same(store: Store, alone: Path, tmp_path: Path) -> None:
+    made = PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone)}}
+    whole = train(made, store.path, tmp_path / "whole")
+    killed = train(made, store.path, tmp_path / "killed")
+    for name in ("weights.safetensors", "results.json", "predictions.parquet"):
+        (killed / name).unlink()
+    train(made, store.path, killed, resume=True)
+    assert results(whole)["test"] == results(killed)["test"]
+    assert len(pd.read_csv(killed / "log.csv")) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,6 +233,34 @@ def test_a_probe_of_a_number_is_a_ridge_regression(store: Store, alone: Path, tm
 def test_a_probe_fits_the_head_alone(store: Store, tmp_path: Path, tables: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         train(PROBE | tables, store.path, tmp_path / "run")
+
+
+def test_what_is_refused_leaves_no_folder(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="freeze = true"):
+        train(PROBE | {"backbone": SHARED["backbone"]}, store.path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    halves = ALONE | {"augment": [{"name": "halves"}], "crop": {"seconds": 1.5}}
+    with pytest.raises(ValueError, match=r"\[crop\]\) seconds = 1.5, but no labelled record"):
+        train(halves, store.path, tmp_path / "run")
+    other = {"name": "tf_c", "frequency": {"name": "resnet1d_wang", "width": 4}}
+    with pytest.raises(ValueError, match=r"\[method.frequency\] gives tokens of"):
+        train(ALONE | {"method": other}, store.path, tmp_path / "run")
+    with pytest.raises(ValueError, match="steps is a whole number from 0"):
+        train(ALONE | {"train": ALONE["train"] | {"steps": -5}}, store.path, tmp_path / "run")
+
+
+def test_many_short_epochs_have_few_lines_and_ten_validations(store: Store, tmp_path: Path) -> None:
+    short = ALONE | {
+        "train": {"steps": 150, "batch": 80, "lr": 1e-3},
+        "backbone": {"name": "resnet1d_wang", "width": 4},
+    }
+    log = pd.read_csv(train(short, store.path, tmp_path / "run") / "log.csv")
+    assert len(log) == 50 and log["validation_loss"].notna().sum() == 10
+
+
+def test_compare_says_that_there_is_nothing_to_compare(alone: Path) -> None:
+    with pytest.raises(ValueError, match="alone learned without labels: it has no answers"):
+        compare_runs(alone, alone)
 
 
 def test_what_needs_labels_is_refused_without(store: Store, tmp_path: Path) -> None:
@@ -293,6 +345,8 @@ def test_a_bench_first_makes_what_its_arms_start_from(grid: Path, store: Store, 
     started = load(out / "runs/kinds@0.2/probe-views-1").method.backbone.state_dict()
     begun = load(out / "runs/first/views-1").method.backbone.state_dict()
     assert all((started[name] == begun[name]).all() for name in begun)
+    for arm in ("none", "views"):  # one division of patients, without which no arm could be compared
+        assert split_of(out / f"runs/kinds@1/probe-{arm}-0") == split_of(out / "runs/first/views-0")
     few, all_of_them = (results(out / f"runs/kinds@{n}/probe-none-0")["counts"] for n in ("0.2", "1"))
     assert few["train"]["patients"] == round(0.2 * all_of_them["train"]["patients"])
     assert few["test"] == all_of_them["test"]
@@ -302,11 +356,26 @@ def test_a_bench_first_makes_what_its_arms_start_from(grid: Path, store: Store, 
     shutil.rmtree(out / "runs/first/views-0")  # what started from it stays
     bench(grid, store.path, out)
     assert (out / "table.csv").read_bytes() == before
+    (out / "runs/first/views-0/results.json").unlink()  # killed in a run to start from
+    (out / "runs/first/views-0/weights.safetensors").unlink()
+    bench(grid, store.path, out)
+    assert (out / "table.csv").read_bytes() == before
+    assert pd.read_csv(out / "times.csv")["task"].tolist()[:2] == ["first", "first"]
+    changed = tmp_path / "changed"
+    shutil.copytree(grid.parent, changed)
+    text = (changed / "alone.toml").read_text()
+    (changed / "alone.toml").write_text(text.replace("lr = 0.001", "lr = 0.002"))
+    cells = {str(cell): cell for cell in read_grid(changed / "grid.toml").cells}
+    place = Place(out, store.path, store.fingerprint)
+    assert place.kept(cells["kinds@1/probe-views-0"]) is None  # its start is no longer what it was
+    assert place.kept(cells["kinds@1/probe-none-0"]) is not None
 
 
 def test_a_share_is_drawn_anew_with_each_seed(grid: Path, store: Store) -> None:
     cells = [c for c in read_grid(grid).cells if c.task == "kinds@0.2" and c.arm == "none"]
     made = [{**c.made, "task": {"name": "kinds"}} for c in cells]
+    for recipe in made:
+        recipe["split"] = {key: value for key, value in recipe["split"].items() if key != "after"}
     one, two = (set(plan(recipe, store).split.train) for recipe in made)
     assert one != two and len(one) == len(two)
 
@@ -319,6 +388,9 @@ def test_a_share_is_drawn_anew_with_each_seed(grid: Path, store: Store) -> None:
         (("keep = [0.2, 1.0]", "keep = [0.0]"), r"keep are shares .* got 0"),
         (('recipe = "alone.toml"', 'recipe = "gone.toml"'), "No recipe at .*gone.toml"),
         (('[[first]]\nname = "views"', '[[first]]\nname = "a/b"'), r"\[\[first\]\] needs a name"),
+        (('recipe = "alone.toml"', 'recipe = "alone.toml"\nset = ["seed=7"]'), "'views' changes the seed"),
+        (('tasks = ["kinds"]\nseeds = [0, 1]', 'tasks = ["first"]\nseeds = [0, 1]'), "task called 'first'"),
+        (('tasks = ["kinds"]\nseeds = [0, 1]', 'tasks = ["a@b"]\nseeds = [0, 1]'), "task called 'a@b'"),
     ],
 )
 def test_a_grid_that_cannot_be(grid: Path, tmp_path: Path, change: tuple[str, str], told: str) -> None:
@@ -349,6 +421,8 @@ def test_a_start_is_a_path_only_when_it_runs(grid: Path, tmp_path: Path) -> None
     assert cell.made["backbone"]["start"] == "first/views-0"
     made = Place(tmp_path / "out", tmp_path, "x").recipe(cell)
     assert made["backbone"]["start"] == str(tmp_path / "out/runs/first/views-0")
+    other = next(cell for cell in read_grid(grid).cells if cell.arm == "none")
+    assert Place(tmp_path / "out", tmp_path, "x").recipe(other)["split"]["after"] == made["backbone"]["start"]
 
 
 NUMBERS = """
@@ -438,10 +512,36 @@ def test_a_rare_subgroup_is_judged_inside_and_outside(grid: Path, store: Store, 
     assert "## Subgroups" in page and "| seniors (kinds) | probe   | none | inside " in page and " p " in page
     curve = (out / "curve.svg").read_text()
     assert all(
-        f">{words}<" in curve for words in ("kinds, probe among seniors", "seniors in training", "0 %")
+        f">{words}<" in curve
+        for words in ("kinds, probe among seniors", "seniors with labels in training", "0 %")
     )
     none, every = (results(out / f"runs/kinds~seniors@{n}/probe-none-0")["counts"]["train"] for n in (0, 1))
     assert none["records"] < every["records"]
+
+
+def test_a_subgroup_of_nobody_stops_before_anything_runs(grid: Path, store: Store, tmp_path: Path) -> None:
+    shutil.copy(grid.parent / "probe.toml", tmp_path / "probe.toml")
+    (tmp_path / "grid.toml").write_text(THIN.replace("54.0", "540.0"))
+    with pytest.raises(ValueError, match="has nobody of the subgroup age >= 540"):
+        bench(tmp_path / "grid.toml", store.path, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+
+
+def test_a_subgroup_that_the_test_split_lacks_is_undefined(grid: Path, store: Store, tmp_path: Path) -> None:
+    planned = plan(PROBE | {"task": {"name": "kinds"}}, store)
+    ward = ["other"] * len(store.records)
+    for row in planned.split.train[:20]:
+        ward[row] = "far"
+    rows = [
+        {"big": int(b), "ward": w, "patient": i // 2, "kinds": list(k)}
+        for i, (b, w, k) in enumerate(zip(store.records["big"], ward, store.records["kinds"], strict=True))
+    ]
+    made = store_of(tmp_path / "store", rows, signal=True)
+    shutil.copy(grid.parent / "probe.toml", tmp_path / "probe.toml")
+    thin = THIN.replace('column = "age", least = 54.0', 'column = "ward", equal = "far"')
+    (tmp_path / "grid.toml").write_text(thin)
+    out = bench(tmp_path / "grid.toml", made.path, tmp_path / "table")
+    assert "undefined" in (out / "table.md").read_text().partition("## Subgroups")[2]
 
 
 def test_a_subgroup_needs_a_name_and_shares(grid: Path, tmp_path: Path) -> None:

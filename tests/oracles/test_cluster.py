@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from einthoven.evaluate.cluster import agreement, classes_of, cluster, contingency, jackknife
+from einthoven.evaluate.cluster import agreement, classes_of, cluster, contingency, jackknife, shuffled
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,6 +45,44 @@ def test_clear_groups_are_found_and_none_are_not() -> None:
     none = cluster(points, classes, patient, **kept)
     assert none.nmi.value < 0.1 and none.nmi.low < none.chance[0] + 0.02
     assert abs(none.chance[1]) < 0.02
+
+
+def test_chance_keeps_a_patients_records_together() -> None:
+    """Five ECGs of each of 40 patients, and classes that say nothing: what is found is what chance gives."""
+    found, chance, apart = [], [], []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        who = np.repeat(np.arange(40), 5)
+        classes = random.integers(0, 2, 40)[who]
+        points = random.normal(0, 1, (40, 8))[who] + random.normal(0, 0.05, (200, 8))
+        told = cluster(points, classes, who.astype(str), distance="euclidean", starts=1)
+        alone = cluster(points, classes, np.arange(200).astype(str), distance="euclidean", starts=1)
+        found.append(told.nmi.value)
+        chance.append(told.chance)
+        apart.append(alone.chance[0])
+    assert np.mean(chance, axis=0) == pytest.approx([np.mean(found), 0.0], abs=0.006)
+    assert np.mean(apart) < np.mean(found) / 3  # as if each record were a patient
+
+
+def test_patients_swap_classes_and_records_stay_where_they_are() -> None:
+    patient = np.array(list("abbcccab"))
+    named = np.array([0, 1, 2, 3, 4, 5, 6, 7])  # each record's class says whose it was
+    owns = {"a": [0, 6], "b": [1, 2, 7], "c": [3, 4, 5]}
+    seen = set()
+    for mixed in shuffled(named, patient, 0):
+        donors = [next(who for who, own in owns.items() if mixed[own0[0]] in own) for own0 in owns.values()]
+        assert sorted(donors) == ["a", "b", "c"]
+        for donor, own in zip(donors, owns.values(), strict=True):
+            assert mixed[own].tolist() == (owns[donor] * 2)[: len(own)]
+        seen.add(tuple(donors))
+    assert len(seen) == 6
+
+
+def test_of_one_patient_nobody_knows_the_interval_nor_the_chance() -> None:
+    points, classes, patient = groups(0, 30.0)
+    found = cluster(points, classes, np.full_like(patient, "one"), distance="euclidean")
+    assert found.nmi.value == found.ari.value == 1.0
+    assert np.isnan([*found.nmi[1:], *found.ari[1:], *found.chance]).all()
 
 
 def test_the_jackknife_leaves_out_each_patient_once() -> None:

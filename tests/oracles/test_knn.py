@@ -70,6 +70,18 @@ def test_the_order_of_the_training_records_does_not_matter() -> None:
         np.testing.assert_allclose(a, b)
 
 
+def test_a_vector_far_out_makes_no_others_tie() -> None:
+    train, test = some(0, 60), some(1, 20)
+    far = Vectors(
+        np.vstack([train.vector, np.full((1, 4), -3e8, np.float32)]),
+        np.vstack([train.truth, [[1.0, 1.0]]]),
+        np.append(train.patient, "far"),
+    )
+    for top in ([1, 5], [1, 5, 60]):  # ranked in part, and whole
+        before, after = (votes(t, test.vector, top, distance="euclidean") for t in (train, far))
+        np.testing.assert_array_equal(before, after)
+
+
 def test_a_collapsed_embedding_answers_with_the_prevalence() -> None:
     train, test = some(0, 50), some(1, 20)
     said = knn(train.collapsed(), test.collapsed(), test.collapsed().vector)

@@ -320,10 +320,34 @@ def test_rank_n_contrast_is_its_definition(distance: str, power: float, temperat
     agree(mine, batch(target=TIES), space(), lambda z: slow_rank(z, TIES, temperature, power))
 
 
+AGES = [59.0, 60, 61, 62, 58, 40, 80, 60, 59, 71, 49, 90]
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(52.6, 13.7), (15.678, 8.145), (0.1, 0.3)])
+def test_equal_gaps_are_equal_after_scaling(mean: float, sd: float) -> None:
+    """60 lies as far from 59 as from 61, though the scaled target is rounded."""
+    scaled = (torch.tensor(AGES) - mean) / sd
+    gap = (scaled[:, None] - scaled).abs()
+    assert gap[1, 0] != gap[1, 2] or gap[0, 3] != gap[0, 1] + gap[1, 2]
+    mine = built("rank_n_contrast", temperature=0.1)
+    agree(mine, batch(target=scaled), space(), lambda z: slow_rank(z, AGES, 0.1, 2.0))
+
+
+def test_one_value_far_out_makes_no_others_equal() -> None:
+    far_out = [*AGES[1:], 3e9]
+    z = space().detach()
+    z[-1] = z[0]  # as an anchor it has all others equally far, and here it costs them and itself nothing new
+    value = built("rank_n_contrast", temperature=0.1)(Outputs(embedding=z), batch(target=far_out))
+    exact = slow_rank(z, [*AGES[1:], 3e9], 0.1, 2.0)
+    torch.testing.assert_close(value, exact, check_dtype=False)
+
+
 def test_any_column_can_rank() -> None:
     mine = built("rank_n_contrast", column="age")
     assert mine.reads == ("age",) and "unlabelled" in mine.serves
     assert built("rank_n_contrast").serves == ("regression",)
+    with pytest.raises(ValueError, match="'rank_n_contrast' reads column 'age', which this batch lacks"):
+        mine(Outputs(embedding=space()), batch(target=TIES))
     agree(mine, batch(age=TIES), space(), lambda z: slow_rank(z, TIES, 2.0, 2.0))
 
 

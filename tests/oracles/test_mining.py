@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from einthoven import parts
 from einthoven.miners.raw_distance import RawDistance
-from einthoven.types import Batch, Distance, Miner, Outputs
+from einthoven.types import Batch, Distance, Miner, Outputs, Triplets
 
 Chances = dict[tuple[int, int], float]  # (positive, negative): how probable
 Rule = Callable[[Batch, Outputs, int], Chances]
@@ -133,9 +133,10 @@ def away(outputs: Outputs, i: int) -> list[float]:
     return [math.dist(points[i].tolist(), point.tolist()) for point in points]
 
 
-def semihard(margin: float) -> Rule:
+def semihard(margin: float, power: int) -> Rule:
     def rule(asked: Batch, outputs: Outputs, i: int) -> Chances:
-        (same, other), far, chances = classes(asked, i), away(outputs, i), {}
+        (same, other), chances = classes(asked, i), {}
+        far = [distance**power for distance in away(outputs, i)]
         for p in same:
             little = [n for n in other if far[p] < far[n] < far[p] + margin] or other
             chances |= {(p, n): 1 / len(same) / len(little) for n in little}
@@ -175,7 +176,8 @@ CASES: dict[str, tuple[str, dict[str, Any], list[list[float]], Rule]] = {
     "n_pair": ("n_pair", {}, BINARY, n_pair),
     "n_pair, classes": ("n_pair", {}, ONE_HOT, n_pair),
     "n_pair, sets": ("n_pair", {}, SETS, n_pair),
-    "semihard": ("semihard", {"margin": 0.8}, BINARY, semihard(0.8)),
+    "semihard": ("semihard", {"margin": 0.8}, BINARY, semihard(0.8, 2)),
+    "semihard, plain": ("semihard", {"margin": 0.8, "squared": False}, BINARY, semihard(0.8, 1)),
     "softhard": ("softhard", {}, BINARY, softhard),
     "overlap": ("label_overlap", {}, SETS, overlap),
     "same_patient": ("same_patient", {}, BINARY, same_patient),
@@ -239,13 +241,52 @@ def line(positions: list[float], labels: list[int]) -> tuple[Outputs, Batch]:
 
 
 def test_semihard_takes_the_negative_just_beyond_the_positive() -> None:
-    outputs, asked = line([0.0, 1.0, 0.9, 1.1, 5.0], [1, 1, 0, 0, 0])
-    for _ in range(20):
-        mined = parts.build("miners", {"name": "semihard"})(outputs, asked)
-        assert mined.negative[0] == 3  # not 0.9, which is nearer, nor 5, which is beyond the margin of 0.2
+    outputs, asked = line([0.0, 1.0, 0.9, 1.15, 1.05, 5.0], [1, 1, 0, 0, 0, 0])
+    drawn: dict[bool, set[int]] = {True: set(), False: set()}
+    for squared in [True, False] * 20:
+        mined = parts.build("miners", {"name": "semihard", "squared": squared})(outputs, asked)
+        drawn[squared].add(int(mined.negative[0]))
+    # Not 0.9, which is nearer, nor 5, which is beyond the margin of 0.2; nor 1.15, where squares count.
+    assert drawn == {True: {4}, False: {3, 4}}
     outputs, asked = line([0.0, 1.0, 0.9, 5.0], [1, 1, 0, 0])
     drawn = {int(parts.build("miners", {"name": "semihard"})(outputs, asked).negative[0]) for _ in range(30)}
     assert drawn == {2, 3}  # none lies there: any
+
+
+@pytest.mark.parametrize("squared", [True, False])
+def test_a_semihard_triplet_costs_the_triplet_loss_something(squared: bool) -> None:
+    """In a space of any size, where any is to be found; by default miner and loss mean the same."""
+    options = [parts.signature(parts.find(kind, name))[1] for kind, name in SEMIHARD]
+    assert len({(found["margin"].default, found["squared"].default) for found in options}) == 1
+    found = 0
+    for scale in (0.03, 0.3, 1.0):
+        space = scale * torch.randn(64, 128)
+        asked = batch([[float(i % 3 == 0)] for i in range(64)], range(64))
+        mined = parts.find("miners", "semihard")(margin=0.2, squared=squared)(Outputs(embedding=space), asked)
+        apart = torch.cdist(space.double(), space.double()) ** (1 + squared)
+        gap = apart[mined.anchor] - apart[mined.anchor, mined.positive][:, None]
+        other = asked.target[mined.anchor] != asked.target[:, 0]  # type: ignore[index]
+        some = (other & (gap > 1e-4) & (gap < 0.2 - 1e-4)).any(1)
+        for place in some.nonzero()[:, 0]:
+            only = Given(*(places[place][None] for places in mined))
+            loss = parts.find("losses", "triplet")(miner=only, margin=0.2, squared=squared)
+            assert 0 < loss(Outputs(embedding=space), asked) < 0.2 + 1e-4
+        found += int(some.sum())
+    assert found > 50
+
+
+SEMIHARD = [("miners", "semihard"), ("losses", "triplet")]
+
+
+class Given(Miner):
+    """The triplets that it is given."""
+
+    def __init__(self, *places: torch.Tensor):
+        super().__init__()
+        self.mined = Triplets(*places)
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Triplets:
+        return self.mined
 
 
 def test_softhard_takes_a_far_positive_and_a_near_negative() -> None:
@@ -302,6 +343,16 @@ def test_equal_gaps_are_equal_after_scaling() -> None:
         target = ((torch.tensor([59.0, 60, 61]) - mean) / sd)[:, None].tolist()
         mined = parts.build("miners", {"name": "label_distance"})(Outputs(), batch(target, range(3)))
         assert mined.anchor.tolist() == [0, 2]
+
+
+def test_one_value_far_out_makes_no_others_equal() -> None:
+    """As a pressure of 3,000,000 mmHg would, which a slip of a pen makes."""
+    for scale in (1.0, 1e-9):
+        values = [[scale * value] for value in (1.0, 2.0, 4.0, 8.0, 3e6)]
+        mined = parts.build("miners", {"name": "label_distance"})(Outputs(), batch(values, range(5)))
+        assert mined.anchor.tolist()[:4] == [0, 1, 2, 3]
+        assert mined.positive.tolist()[:4] == [1, 0, 1, 2]
+        assert mined.negative.tolist()[:4] == [4] * 4
 
 
 def test_label_distance_by_a_column_reads_it_and_serves_every_task() -> None:

@@ -1,11 +1,12 @@
 """Permutation tests: against all swaps there are, p uniform without a difference, power with one."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
-from einthoven.evaluate import auroc, macro, macro_auroc, rmse
+from einthoven.evaluate import auroc, macro, macro_auroc, regression, rmse
+from einthoven.evaluate.metric import macro_of
 from einthoven.evaluate.permute import Group, permute_groups, permute_models, ranks
 
 
@@ -62,6 +63,29 @@ def test_models_p_is_uniform_whatever_the_scale_of_their_scores() -> None:
         truth, a, b, patient = cohort(seed)
         told.append(permute_models(macro_auroc, truth, a, 100 * b - 7, patient, permutations=99, seed=seed).p)
     uniform(np.array(told))
+
+
+def numbers(seed: int, noise: float, unit: float) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(seed)
+    truth = random.normal(0, 1, (60, 1))
+    a, b = truth + random.normal(0, 1, (60, 1)), unit * (truth + random.normal(0, noise, (60, 1))) - unit
+    truth[::7] = np.nan  # and with it what the scores mean
+    b[::7] = 1e9
+    return truth, a, b, np.arange(60).astype(str)
+
+
+def test_correlations_are_compared_whatever_the_unit_of_the_scores() -> None:
+    r = macro_of(regression.pearson)
+    uniform(np.array([permute_models(r, *numbers(s, 1.0, 10.0), permutations=99, seed=s).p for s in range(200)]))
+    strong = [numbers(s, 0.2, 10.0) for s in range(20)]
+    found = [permute_models(r, *pair, permutations=99) for pair in strong]
+    assert np.mean([one.p <= 0.05 for one in found]) > 0.9
+    truth, a, b, patient = strong[0]
+    assert found[0].difference == pytest.approx(r(truth, b) - r(truth, a))
+    other = permute_models(r, truth, 0.01 * a + 4, b, patient, permutations=99)
+    assert (other.difference, other.p) == (pytest.approx(found[0].difference), found[0].p)
+    constant = permute_models(r, truth, 0 * a, b, patient, permutations=9)
+    assert np.isnan(constant.difference) and np.isnan(constant.p)
 
 
 def test_groups_p_is_uniform_where_both_are_alike() -> None:
@@ -123,6 +147,35 @@ def test_the_macro_difference_is_over_labels_that_both_groups_have() -> None:
     assert np.isnan(gap[2]) and found.difference == pytest.approx(macro(gap))
     alone = permute_groups(auroc, truth, a, Group(member, patient), permutations=50)
     assert np.isnan(alone.p[2]) and np.isfinite(alone.p[:2]).all()
+
+
+def rare(members: int, positives: int) -> tuple[np.ndarray, np.ndarray, Group]:
+    """Fourteen patients, few of whom have the label; the first is a member, the last is not."""
+    truth = np.zeros((14, 1))
+    truth[:: 13 // (positives - 1)] = 1.0
+    score = np.random.default_rng(1).normal(size=(14, 1)) + truth
+    return truth, score, Group(np.arange(14) < members, np.arange(14).astype(str))
+
+
+def test_permutations_without_a_difference_say_nothing_of_one() -> None:
+    truth, score, group = rare(5, 3)
+    gaps = []
+    for some in combinations(range(14), 5):
+        inside = np.isin(np.arange(14), some)
+        if truth[inside].any() and truth[~inside].any():
+            gaps.append(
+                macro_auroc(truth[inside], score[inside]) - macro_auroc(truth[~inside], score[~inside])
+            )
+    assert 1000 < len(gaps) < 1750 < 2002  # of all there are
+    found = permute_groups(macro_auroc, truth, score, group, permutations=20_000)
+    exact = (np.abs(gaps) >= abs(found.difference) - 1e-12).mean()
+    assert found.p == pytest.approx(exact, abs=0.015)
+
+
+def test_no_p_where_most_permutations_have_no_difference() -> None:
+    truth, score, group = rare(2, 2)
+    found = permute_groups(auroc, truth, score, group, permutations=200)
+    assert np.isfinite(found.difference[0]) and np.isnan(found.p[0])
 
 
 def test_members_trade_places_within_their_stratum_only() -> None:

@@ -63,6 +63,26 @@ def test_a_worked_example() -> None:
     assert (found.map_at_r[0], found.r_precision[0]) == (0.25, 0.5)
 
 
+def test_recalls_stand_in_the_order_that_is_asked_for() -> None:
+    test, gallery = some(0, 20), some(1, 60)
+    rising, mixed = (retrieve(test, gallery, ks=ks).recall for ks in ((1, 3, 10), (10, 1, 3)))
+    np.testing.assert_array_equal(mixed, rising[:, [2, 0, 1]])
+    far = Vectors(np.array([[1.0], [2.0]]), np.array([[0.0], [1.0]]), np.array(["a", "b"]))
+    query = Vectors(np.array([[0.0]]), np.array([[1.0]]), np.array(["c"]))
+    assert retrieve(query, far, distance="euclidean", ks=(2, 1)).recall.tolist() == [[1.0, 0.0]]
+
+
+def test_a_vector_far_out_makes_no_others_tie() -> None:
+    test, gallery = some(0, 20), some(1, 60)
+    far = np.vstack([gallery.vector, np.full((1, 3), 3e8, np.float32)])
+    truth, patient = np.vstack([gallery.truth, [[2.0, 2.0]]]) * 1.0, np.append(gallery.patient, "far")
+    truth[-1] = np.nan  # nobody's to find
+    before = retrieve(test, gallery, distance="euclidean")
+    after = retrieve(test, Vectors(far, truth, patient), distance="euclidean")
+    np.testing.assert_array_equal(before.map_at_r, after.map_at_r)
+    np.testing.assert_array_equal(before.recall, after.recall)
+
+
 def test_without_a_gallery_each_query_searches_the_others_but_never_itself() -> None:
     test = some(3, 60, patients=30)
     found = retrieve(test, same_patient=True)

@@ -56,6 +56,15 @@ def test_a_number_with_decimals_is_at_least_itself_and_not_above(tmp_path: Path,
     assert least == [0, 1, 1] and above == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("number", "told"), [(1234567.4, "1234567.4"), (18, "18"), (15.3, "15.3"), (-0.00001234567, "-1.234567e-05")]
+)
+def test_a_label_is_named_by_the_whole_number(store: Store, number: float, told: str) -> None:
+    made = find_task(store, {"column": "pcwp", "above": number})
+    assert made.labels == (f"pcwp > {told}",) and made.name == f"pcwp > {told}"
+    assert find_task(store, made.table()) == made
+
+
 def test_a_regression_is_scaled_by_the_training_split(store: Store) -> None:
     made = find_task(store, {"column": "pcwp", "kind": "regression"})
     truth = made.truth(store.records)
@@ -100,6 +109,11 @@ def test_probabilities_are_logistic_and_never_overflow(store: Store) -> None:
         ({"column": "pcwp", "least": 15.0, "kind": "regression"}, "least = 15 .*leave out least, or kind"),
         ({"column": "pcwp", "least": 15.0, "above": 18.0}, "takes one number: above .>. or least .>=."),
         ({"column": "pcwp", "least": "high"}, "takes one number: .*got least = 'high'"),
+        ({"column": "pcwp", "least": float("nan")}, "takes one number: .*got least = nan"),
+        ({"column": "pcwp", "above": float("inf")}, "takes one number: .*got above = inf"),
+        ({"column": "pcwp", "least": 15.0, "unit": "mmHg"}, "least = 15.0 .*leave out unit"),
+        ({"column": "pcwp", "above": 15.0, "standardise": False}, "above = 15.0 .*leave out standardise"),
+        ({"column": "pcwp", "above": 15.0, "labels": ["ill"]}, r"names .*\(pcwp > 15\); leave out labels"),
         ({"name": "superdiag", "least": 15.0}, "least goes with a column of numbers"),
         ({"colum": "dead"}, r"\[task\] has no option 'colum'.*Did you mean 'column"),
     ],

@@ -15,20 +15,19 @@ ARRAYS = ("taps", "leads", "length", "dilation", "padding", "bias")
 class RandomKernels(Backbone):
     """ROCKET (Dempster et al. 2020, arXiv:1910.13051): one token, two numbers of each kernel.
 
-    These are the share of positive values and the maximum. The kernels, drawn by `draw`, are buffers:
+    These are the share of positive values and the maximum. The kernels, drawn by the run's seed, are buffers:
     saved with a run. They are computed on the CPU, wherever the rest of a model is.
     """
 
-    def __init__(self, wants: Signal, *, kernels: int = 1500, draw: int = 0):
+    def __init__(self, wants: Signal, *, kernels: int = 1500):
         super().__init__()
-        if kernels < 1 or draw < 0:
-            raise ValueError(
-                f"Backbone 'random_kernels' needs kernels from 1 and draw from 0; got {kernels}, {draw}."
-            )
+        if kernels < 1:
+            raise ValueError(f"Backbone 'random_kernels' needs kernels from 1, got {kernels}.")
         from einthoven.layers.kernels import RandomKernels as Kernels  # numba
 
         self.wants, self.dim = wants, 2 * kernels
-        drawn = Kernels.draw(len(wants.leads), wants.samples, kernels=kernels, seed=draw)
+        seed = int(torch.randint(2**31, ()))  # torch's generator, which a run seeds
+        drawn = Kernels.draw(len(wants.leads), wants.samples, kernels=kernels, seed=seed)
         for name in ARRAYS:
             self.register_buffer(name, torch.from_numpy(getattr(drawn, name)))
 

@@ -41,11 +41,16 @@ class Place:
         return self.out / "runs" / str(cell)
 
     def recipe(self, cell: Cell) -> dict[str, Any]:
-        """Return the recipe of a cell; a run of this bench to start from gets its path."""
-        made, start = dict(cell.made), cell.made["backbone"].get("start", "")
-        if start.startswith(f"{FIRST}/"):
-            made["backbone"] = {**made["backbone"], "start": str(self.out / "runs" / start)}
+        """Return the recipe of a cell; a run of this bench that it follows gets its path."""
+        made = {key: dict(table) if isinstance(table, dict) else table for key, table in cell.made.items()}
+        for table, key in ((made["backbone"], "start"), (made.get("split", {}), "after")):
+            if str(table.get(key, "")).startswith(f"{FIRST}/"):
+                table[key] = str((self.out / "runs" / table[key]).resolve())
         return made
+
+    def key(self, cell: Cell) -> str:
+        """Return what a finished run must have been asked: its recipe, and that of the run it starts from."""
+        return written(cell.made) + (f"\n# starts from\n{written(cell.begun)}" if cell.begun else "")
 
     def asked(self, cell: Cell) -> Path:
         """Return the file beside a finished run that says which recipe it answers."""
@@ -62,7 +67,7 @@ class Place:
         except ValueError as damage:
             return Outcome(cell, str(damage))
         finished = (run / "results.json").is_file() and asked.is_file()
-        same = finished and fits and asked.read_text(encoding="utf-8") == written(cell.made)
+        same = finished and fits and asked.read_text(encoding="utf-8") == self.key(cell)
         return Outcome(cell) if same else None
 
     def refuse_other_store(self) -> None:
@@ -84,7 +89,7 @@ def run_cell(place: Place, cell: Cell, watch: Watch = lambda progress: None) -> 
     began = time.monotonic()
     try:
         train(place.recipe(cell), place.data, place.run(cell), resume=True, device=place.device, watch=watch)
-        write_text(place.asked(cell), written(cell.made))
+        write_text(place.asked(cell), place.key(cell))
     except (ValueError, RuntimeError, MemoryError, OSError) as wrong:
         # A recipe that cannot be, a GPU or a disk that is full: the other cells of a long night are to run.
         return Outcome(cell, reason_of(wrong), full=disk_full(wrong))

@@ -44,7 +44,7 @@ def write_curve(table: Table, path: Path) -> None:
         for pane, (panel, curves) in zip(panes, shown.items(), strict=True):
             draw(pane, table, curves, [lone[other] for other in lone if alike(other, panel)])
             pane.set_title(panel.title, fontsize=10, loc="left")
-            pane.set_xlabel(f"{panel.group or 'patients with labels'} in training", color=QUIET)
+            pane.set_xlabel(f"{panel.group or 'patients'} with labels in training", color=QUIET)
         panes[0].set_ylabel(f"test {SPELT[next(iter(shown)).metric.partition(' ')[0]]}")
         figure.suptitle(f"{table.grid.title} · {sized(table.store)}", x=0.01, ha="left", fontsize=10)
         legend(figure, table, dict.fromkeys(panel.recipe for panel in lone))
@@ -70,8 +70,8 @@ class Panel(NamedTuple):
     @property
     def title(self) -> str:
         """What stands above."""
-        where = {" inside": f" among {self.group}", " outside": " among all others"}
-        return f"{base_of(self.task)}, {self.recipe}{where.get(self.metric[self.metric.find(' ') :], '')}"
+        where = {"inside": f" among {self.group}", "outside": " among all others"}
+        return f"{base_of(self.task)}, {self.recipe}{where.get(self.metric.rpartition(' ')[2], '')}"
 
 
 def panels(table: Table) -> list[Panel]:

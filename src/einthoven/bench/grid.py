@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from einthoven import recipe as recipes
-from einthoven.data.split import Thin
+from einthoven.data.split import Thin, described
 from einthoven.data.store import Store
 from einthoven.parts import call, fits, frozen, hint
 
 ENSEMBLE, MEAN = "ensemble", "mean"  # rows of the table that are no recipe
 FIRST = "first"  # the folder of runs to start from
+DIVIDES = ("task", "split", "signal", "crop")  # tables that decide who is on which side
 SEEDS = 2**31
 # Names become folders: of one meaning on systems that do not tell x from X, and none that Windows keeps
 # for its devices or shortens.
@@ -90,6 +91,7 @@ class Cell:
     arm: str
     seed: int
     made: Mapping[str, Any] = field(compare=False, repr=False)  # the recipe with all edits
+    begun: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # that of its [[first]]
 
     def __str__(self) -> str:
         """Name the cell; below `runs/` this is its folder."""
@@ -156,9 +158,8 @@ def read_grid(file: Path) -> Grid:
         check(arms, blocks, firsts)
         refuse_namesakes(file.parent, blocks)
         cells = tuple(in_order(file, asked, arms, blocks))
-        refuse_twins(cells)
-        seeds = dict.fromkeys(cell.seed for cell in cells)
-        before = tuple(first_cell(file.parent, first, seed, asked.set) for seed in seeds for first in firsts)
+        before, cells = with_firsts(file.parent, firsts, cells, asked.set)
+        refuse_twins((*before, *cells))
     names = tuple(arm.name for arm in arms)
     return Grid(file, asked.title or file.stem, asked.ensemble, names, cells, before)
 
@@ -195,6 +196,10 @@ def check(arms: Sequence[Arm], blocks: Sequence[Block], firsts: Sequence[First])
     """Refuse arms that cannot be told apart, and a [[grid]] that says too little or cannot be."""
     refuse_arms(arms, firsts)
     for block in blocks:
+        if odd_name := [task for task in block.tasks if task == FIRST or set("@~") & set(task)]:
+            raise ValueError(
+                f"a bench cannot have a task called {odd_name[0]!r}: @, ~ and {FIRST!r} are its own."
+            )
         for key in ("recipes", "tasks", "seeds"):
             if not getattr(block, key):
                 raise ValueError(f"a [[grid]] needs recipes, tasks and seeds; one has no {key}.")
@@ -265,10 +270,42 @@ def in_order(file: Path, asked: Asked, arms: Sequence[Arm], blocks: Sequence[Blo
                     yield made if keep is None else made.of_share(keep, block.thin)
 
 
-def first_cell(folder: Path, first: First, seed: int, sets: Sequence[str]) -> Cell:
-    """Make the recipe of a run to start from."""
-    made = recipes.load(folder / first.recipe, [*sets, f"seed={seed}", *first.set])
-    return Cell(FIRST, first.name, "", seed, made)
+def with_firsts(
+    folder: Path, firsts: Sequence[First], cells: Sequence[Cell], sets: Sequence[str]
+) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+    """Make the runs that some cell starts from, and tell the cells which recipe those have."""
+    asked = {begins(cell): cell.seed for cell in cells if begins(cell)}
+    made = {str(cell): cell for first in firsts for cell in first_cells(folder, first, asked, sets)}
+    order = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
+    before = sorted(made.values(), key=lambda cell: order[cell.seed])
+    return tuple(before), tuple(following(cell, made) for cell in cells)
+
+
+def following(cell: Cell, firsts: Mapping[str, Cell]) -> Cell:
+    """Tell a cell what it starts from, or else whose division of patients it shares with those that do."""
+    if name := begins(cell):
+        return replace(cell, begun=firsts[name].made)
+    for name, first in firsts.items():
+        if first.seed == cell.seed:
+            split = {**cell.made.get("split", {}), "after": name}
+            decides = {key: first.made[key] for key in DIVIDES if key in first.made}
+            return replace(cell, begun=decides, made={**cell.made, "split": split})
+    return cell
+
+
+def begins(cell: Cell) -> str:
+    """Name the [[first]] run that a cell starts from, or nothing."""
+    start = str(cell.made["backbone"].get("start", ""))
+    return start if start.startswith(f"{FIRST}/") else ""
+
+
+def first_cells(folder: Path, first: First, asked: Mapping[str, int], sets: Sequence[str]) -> Iterator[Cell]:
+    """Make the recipe of a run to start from, for each seed that needs it."""
+    for seed in sorted({seed for name, seed in asked.items() if name == f"{FIRST}/{first.name}-{seed}"}):
+        made = recipes.load(folder / first.recipe, [*sets, f"seed={seed}", *first.set])
+        if made["seed"] != seed:
+            raise ValueError(f"[[{FIRST}]] {first.name!r} changes the seed, which the grid chooses.")
+        yield Cell(FIRST, first.name, "", seed, made)
 
 
 def cell(path: Path, arm: Arm, task: str, seed: int, sets: Sequence[str]) -> Cell:
@@ -294,12 +331,25 @@ def refuse_twins(cells: Sequence[Cell]) -> None:
     names = {str(cell).casefold(): cell for cell in cells}
     if twins := repeated(str(cell).casefold() for cell in cells):
         raise ValueError(f"the cell {names[twins[0]]} stands in the grid twice.")
+    cells = [cell for cell in cells if cell.task != FIRST]
     for first in {cell.task: cell for cell in reversed(cells)}.values():
         for other in (cell for cell in cells if cell.task == first.task):
             if asked_of(other) != asked_of(first):
                 raise ValueError(f"{first} and {other} differ in [task]: the runs of a task need one.")
             if test_of(other) != test_of(first):
                 raise ValueError(f"{first} and {other} differ in [split]: the runs of a task need one.")
+
+
+def refuse_empty_subgroups(cells: Sequence[Cell], store: Store) -> None:
+    """Refuse a subgroup without members, before anything runs."""
+    for thin in {
+        str(cell.made["split"]["thin"]): cell.made["split"]["thin"]
+        for cell in cells
+        if "thin" in cell.made.get("split", {})
+    }.values():
+        subgroup: Thin = call(Thin, thin, where="split.thin")
+        if not subgroup.group(store.records).any():
+            raise ValueError(f"{store.path} has nobody of the subgroup {described(store.records, subgroup)}.")
 
 
 def base_of(task: str) -> str:
@@ -319,7 +369,7 @@ def asked_of(cell: Cell) -> dict[str, Any]:
 def test_of(cell: Cell) -> dict[str, Any]:
     """Return what of [split] decides who is tested: not who is learned from."""
     said = cell.made.get("split", {})
-    return {key: value for key, value in said.items() if key not in ("keep", "draw", "thin")}
+    return {key: value for key, value in said.items() if key not in ("keep", "draw", "thin", "after")}
 
 
 def on_store(grid: Grid, store: Store) -> Grid:
@@ -336,5 +386,6 @@ def on_store(grid: Grid, store: Store) -> Grid:
         made = {**cell.made, "task": {**cell.made["task"], "name": task}}
         cells.append(replace(cell, task=task + rest, made=made))
     with naming(grid.file):
-        refuse_twins(cells)
+        refuse_twins((*grid.first, *cells))
+        refuse_empty_subgroups(cells, store)
     return replace(grid, cells=tuple(cells))

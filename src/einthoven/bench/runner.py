@@ -46,7 +46,6 @@ class Bench:
     watch: Tell
     workers: int
     pace: Pace = field(default_factory=Pace)
-    begun: set[Cell] = field(default_factory=set)  # runs to start from that are finished
     drawn: float = field(default_factory=time.monotonic)
 
     @property
@@ -56,7 +55,7 @@ class Bench:
 
     def ahead(self, some: Sequence[Cell]) -> list[Cell]:
         """Return those cells that have not ended, in the order of running."""
-        ended = self.table.finished.keys() | self.table.failed.keys() | self.begun
+        ended = self.table.finished.keys() | self.table.failed.keys() | self.table.firsts.keys()
         return [cell for cell in some if cell not in ended]
 
     def note(self, outcome: Outcome) -> None:
@@ -68,8 +67,8 @@ class Bench:
             self.table.failed[cell] = reason
             self.pace.stopped(cell)
         elif first:
-            self.begun.add(cell)
-            self.pace.took(cell, max(seconds_of(self.place.run(cell)), outcome.seconds))
+            self.table.firsts[cell] = seconds_of(self.place.run(cell))
+            self.pace.took(cell, max(self.table.firsts[cell], outcome.seconds))
         else:
             self.pace.took(cell, max(self.table.finished[cell].facts.seconds, outcome.seconds))
 
@@ -95,7 +94,7 @@ class Bench:
         """Say what became of a cell."""
         if reason := self.table.failed.get(cell):
             return f"failed: {reason}"
-        if cell in self.begun:
+        if cell in self.table.firsts:
             return "to start from"
         found = self.table.finished[cell]
         value, name = found.score.value, SPELT[next(iter(found.scores))].removeprefix("macro ")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,6 +132,8 @@ class Table:
     failed: dict[Cell, str] = field(default_factory=dict)
     referees: dict[str, Referee] = field(default_factory=dict)
     ensembles: dict[tuple[Path, ...], Mapping[str, Score]] = field(default_factory=dict)
+    firsts: dict[Cell, float] = field(default_factory=dict)  # runs to start from, and their seconds
+    tests: dict[tuple[Any, ...], Any] = field(default_factory=dict)  # slow ones, to make once
 
     def take(self, cell: Cell, run: Path) -> str:
         """Take in a finished run; return why it cannot be compared, or nothing."""
@@ -152,12 +154,12 @@ class Table:
 
         def truths(answers: Answers) -> dict[str, Matrix]:
             found = {name: answers.truth for name in (ERRORS if regression else AREAS)}
-            if thin is not None:
-                inside = members(self.store, call(Thin, thin, where="split.thin"), answers)
-                return {name + where: part for name in found for where, part in parted(answers.truth, inside)}
-            if above is not None:
+            if above is not None and regression:
                 found[f"auroc > {above:g}"] = positives(answers.truth, above)
-            return found
+            if thin is None:
+                return found
+            inside = members(self.store, call(Thin, thin, where="split.thin"), answers)
+            return {name + where: part for name in found for where, part in parted(found[name], inside)}
 
         return Referee(run, self.resamples, truths=truths)
 

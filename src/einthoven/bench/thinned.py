@@ -42,17 +42,12 @@ def rows_of(table: Table, task: str, recipe: str, metric: str) -> Iterator[list[
     for arm in table.grid.arms:
         pair = Pair(*(table.runs(end, recipe, arm) for end in ends))
         if pair.most.keys() & pair.least.keys() and ends[0] != ends[1]:
-            one, other, found = compared(table, ends[0], metric, pair)
-            said = f"{gap(found.difference)} {p_value(found.p)}"
-            yield [
-                f"{group} ({name})",
-                recipe,
-                arm,
-                metric.partition(" ")[2],
-                figure(one),
-                figure(other),
-                said,
-            ]
+            key = (task, recipe, arm, metric, *pair.most, *pair.least)
+            if key not in table.tests:
+                table.tests[key] = compared(table, ends[0], metric, pair)
+            one, other, found = table.tests[key]
+            where = [f"{group} ({name})", recipe, arm, metric.partition(" ")[2]]
+            yield [*where, figure(one), figure(other), f"{gap(found.difference)} {p_value(found.p)}"]
 
 
 def compared(table: Table, task: str, metric: str, pair: Pair) -> tuple[float, float, Permuted]:
@@ -61,5 +56,7 @@ def compared(table: Table, task: str, metric: str, pair: Pair) -> tuple[float, f
     a, b = (np.mean([referee.answers(runs[seed].run) for seed in seeds], axis=0) for runs in pair)
     truth, judge = referee.truths[metric], referee.metrics[metric]
     some = ~np.isnan(truth).all(1)
+    if np.isnan(referee.score(metric, a).value):  # nobody, or nobody to tell apart
+        return np.nan, np.nan, Permuted(np.nan, np.nan)
     found = permute_models(judge, truth[some], a[some], b[some], referee.first.patient[some])
     return float(judge(truth[some], a[some])), float(judge(truth[some], b[some])), found

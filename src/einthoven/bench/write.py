@@ -24,7 +24,11 @@ def write_csv(table: Table, path: Path) -> None:
 
 def write_times(table: Table, path: Path) -> None:
     """Write what every finished run cost."""
-    rows = []
+    rows = [
+        [cell.task, cell.recipe, cell.arm, cell.seed, f"{seconds:.1f}"]
+        for cell, seconds in table.firsts.items()
+    ]
+    rows = [row + [""] * (len(TIMES) - len(row)) for row in rows]
     for cell in sorted(table.finished, key=table.grid.cells.index):
         told = table.finished[cell].facts
         times = [f"{told.seconds:.1f}", told.train_seconds, f"{told.records_per_second:.1f}", told.steps]

@@ -24,7 +24,8 @@ class Rule:
 
     `keep` is the share of the training patients to learn from, drawn by `draw`; a smaller share is part
     of a larger one. `thin` does so for a subgroup: `{column = "sex", equal = "female", keep = 0.05}`, or
-    `{column = "age", least = 75, keep = 0.05}`; everybody else stays.
+    `{column = "age", least = 75, keep = 0.05}`; everybody else stays. `after` names a run: its patients
+    stay where they stood in it, as they do in a run that starts from it.
     """
 
     by: Literal["auto", "fold", "patient"] = "auto"
@@ -36,6 +37,7 @@ class Rule:
     draw: int = 0
     keep: float = 1.0
     thin: Mapping[str, Any] | None = None
+    after: str = ""
 
     def __post_init__(self) -> None:
         if len(self.shares) != 3 or min(self.shares) <= 0:

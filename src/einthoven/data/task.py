@@ -1,5 +1,6 @@
 """What to learn: columns of the store, and how an answer is read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -233,13 +234,17 @@ def binary(columns: Sequence[str], table: dict[str, Any]) -> Task:
     """Make labels of numbers: those above a number, or of at least that number."""
     said = [key for key in ("above", "least") if key in table]
     key, number = said[0], table[said[0]]
-    if len(said) > 1 or not fits(number, float):
+    if len(said) > 1 or not fits(number, float) or not math.isfinite(number):
         raise ValueError(
             f"[task] takes one number: above (>) or least (>=), got {listed(said)} = {number!r}."
         )
     if table.get("kind", "labels") != "labels":
-        raise ValueError(f"[task] {key} = {number:g} makes a binary task; leave out {key}, or kind.")
-    labels = tuple(f"{column} {'>' if key == 'above' else '>='} {number:g}" for column in columns)
+        raise ValueError(f"[task] {key} = {number!r} makes a binary task; leave out {key}, or kind.")
+    if odd := [name for name in ("unit", "standardise", "mean", "sd") if name in table]:
+        raise ValueError(f"[task] {key} = {number!r} makes a binary task; leave out {odd[0]}, which has no say.")
+    labels = tuple(f"{column} {'>' if key == 'above' else '>='} {spell(float(number))}" for column in columns)
+    if list(table.get("labels", labels)) != list(labels):
+        raise ValueError(f"[task] {key} names its labels itself ({listed(labels)}); leave out labels.")
     name = table.get("name", ", ".join(labels))
     return Task(name, tuple(columns), "labels", labels, **{key: number})
 

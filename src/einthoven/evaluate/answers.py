@@ -1,5 +1,6 @@
 """What is judged: the truth about some records, with or without a model's answer, and whose they are."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,20 @@ class Answers:
         return Cohort(self.truth, self.patient, self.age, self.sex, self.labels)
 
 
+def unlabelled(run: Path) -> bool:
+    """Say whether a finished run learned without labels, and so answers nothing."""
+    file = run / "results.json"
+    kind = json.loads(file.read_text(encoding="utf-8"))["task"]["kind"] if file.is_file() else ""
+    return bool(kind == "unlabelled")
+
+
 def read_answers(run: Path, split: str = "test") -> Answers:
     """Read one split of a run folder's predictions.parquet."""
     from pyarrow import ArrowInvalid, parquet
 
     path = run / "predictions.parquet"
+    if not path.is_file() and unlabelled(run):
+        raise ValueError(f"{run} learned without labels: it has no answers to read.")
     if not path.is_file():
         raise ValueError(f"{path} is missing: is {run} the folder of a finished run?")
     try:

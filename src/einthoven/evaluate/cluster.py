@@ -1,8 +1,8 @@
 """Clustering: do the groups that k-means finds in embeddings agree with the labels?
 
 NMI is the mutual information of cluster and class over the mean of their entropies; ARI the Rand index
-less what chance gives. NMI is not 0 by chance: `chance` says what the same clusters reach with shuffled
-classes. The interval is a jackknife over patients with the clusters as they are: what other patients would
+less what chance gives. NMI is not 0 by chance: `chance` says what the same clusters reach when patients
+swap classes; a patient's records stay together, for they share more than the class. The interval is a jackknife over patients with the clusters as they are: what other patients would
 give. A bootstrap would not do: it repeats records, and repeated records always agree with themselves, which
 lifts the NMI. `sd` is what other starts of k-means would give; it is not part of the interval.
 """
@@ -23,7 +23,10 @@ SHUFFLES = 100
 
 
 class Clustered(NamedTuple):
-    """How well clusters agree with classes; `sd` and `chance` are (NMI, ARI)."""
+    """How well clusters agree with classes; `sd` and `chance` are (NMI, ARI).
+
+    Of a single patient nobody knows the chance nor the interval: NaN.
+    """
 
     nmi: Interval
     ari: Interval
@@ -71,12 +74,27 @@ def cluster(
     found = [k_means(points, count, seed + start) for start in range(starts)]
     best = found[int(np.argmin([spread for _, spread in found]))][0]
     scores = np.array([agreement(contingency(named, groups)) for groups, _ in found])
-    mix = np.random.default_rng(seed)
-    mixed = [agreement(contingency(mix.permutation(named), best)) for _ in range(SHUFFLES)]
-    chance, sd = np.mean(mixed, axis=0), scores.std(axis=0)
+    mixed = [agreement(contingency(other, best)) for other in shuffled(named, patient[some], seed)]
+    chance, sd = np.mean(mixed or [(np.nan, np.nan)], axis=0), scores.std(axis=0)
     nmi, ari = jackknife(named, best, patient[some])
     told = [(float(pair[0]), float(pair[1])) for pair in (chance, sd)]
     return Clustered(nmi, ari, told[0], told[1], count, len(points))
+
+
+def shuffled(named: Numbers, patient: Texts, seed: int) -> list[Numbers]:
+    """Give each patient's records the classes of another's, SHUFFLES times; of a single patient never.
+
+    If that one has fewer records, their classes come round again; if more, the last are left out.
+    """
+    _, who, count = np.unique(patient.astype(str), return_inverse=True, return_counts=True)
+    if len(count) < 2:
+        return []
+    order, first = np.argsort(who, kind="stable"), np.cumsum(count) - count
+    place = np.empty(len(who), np.int64)  # of each record among its patient's
+    place[order] = np.arange(len(who)) - np.repeat(first, count)
+    mix = np.random.default_rng(seed)
+    donors = (mix.permutation(len(count))[who] for _ in range(SHUFFLES))
+    return [named[order[first[donor] + place % count[donor]]] for donor in donors]
 
 
 def k_means(points: Points, clusters: int, seed: int) -> tuple[Numbers, float]:
@@ -132,11 +150,14 @@ def rand_index(table: Tables) -> Float[np.ndarray, "*table"]:
 
 
 def jackknife(named: Numbers, groups: Numbers, patient: Texts) -> tuple[Interval, Interval]:
-    """Return NMI and ARI with normal intervals from leaving out each patient once."""
+    """Return NMI and ARI with normal intervals from leaving out each patient once; NaN of a single one."""
     whole = contingency(named, groups)
     value = agreement(whole)
     who = np.unique(patient.astype(str), return_inverse=True)[1]
     count, cells = int(who.max()) + 1, whole.size
+    if count < 2:
+        nmi, ari = (Interval(float(one), np.nan, np.nan) for one in value)
+        return nmi, ari
     size = max(1, 4_000_000 // cells)
     without = []
     for first in range(0, count, size):

@@ -56,6 +56,11 @@ class How:
     starts: int = 10
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("resamples", 1), ("permutations", 1), ("starts", 1), ("seed", 0)):
+            if (given := getattr(self, name)) < least:
+                raise ValueError(f"Option {name} of an evaluation is from {least} up; got {given}.")
+
 
 class Finding(NamedTuple):
     """One figure of one job, with what it is made of, so that two embeddings can be compared in pairs."""

@@ -64,7 +64,8 @@ def votes(
     power = 0.0 if weights == "uniform" else -1.0 if distance == "cosine" else -0.5
     ks, out = np.array(neighbours), np.empty((len(neighbours), len(query), truth.shape[1]))
     for block in blocks(query, train.vector, distance, top=int(ks[-1])):
-        vote_walk(block.far, block.order, truth, block.tied, power, ks, out[:, block.rows])
+        ties = (block.tied, block.shelf_tied)
+        vote_walk(block.far, block.order, truth, *ties, power, ks, out[:, block.rows])
     return np.where(np.isnan(out), average(truth), out)
 
 

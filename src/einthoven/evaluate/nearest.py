@@ -1,7 +1,8 @@
 """Who lies near whom among embeddings: distances block by block, and which of them are ties.
 
 Ties are shared out, never broken by the order of the records: a network that collapsed onto one point
-must score as chance does. Two distances tie where float32 embeddings could not tell them apart.
+must score as chance does. Two distances tie where float32 embeddings of that length could not tell them
+apart; one record that lies far out makes no others tie.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ Distance = Literal["cosine", "euclidean"]
 Points = Float[np.ndarray, "record dim"]
 Rows = Int[np.ndarray, " row"] | Bool[np.ndarray, " record"]
 ENTRIES = 2_000_000  # of a block of distances: no more than some 50 MB at once
-TIED = 1e-12  # squared distances nearer than this share of the longest squared vector are the same
+TIED = 1e-12  # squared distances nearer than this share of the squared vectors' longest are the same
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Block(NamedTuple):
     rows: slice  # of the queries
     far: Float[np.ndarray, "block gallery"]  # squared distance; cosine: 1 - cosine
     order: Int[np.ndarray, "block place"]  # into the gallery, nearest first
-    tied: float  # distances that differ by no more are ties
+    tied: Float[np.ndarray, " block"]  # distances of each query that differ by no more are ties,
+    shelf_tied: Float[np.ndarray, " gallery"]  # and distances to each of the gallery: the larger one holds
 
 
 def blocks(
@@ -60,27 +62,35 @@ def blocks(
     """
     left, right = placed(query, distance), placed(gallery, distance)
     squares = [np.square(side).sum(1) for side in (left, right)]
-    tied = TIED * max(1.0 if distance == "cosine" else side.max(initial=0.0) for side in squares)
+    tied = [TIED * (np.ones(len(side)) if distance == "cosine" else side) for side in squares]
     size = max(1, ENTRIES // max(len(right), 1))
     for first in range(0, len(left), size):
         rows = slice(first, first + size)
         inner = left[rows] @ right.T
         far = 1 - inner if distance == "cosine" else squares[0][rows, None] + squares[1] - 2 * inner
-        far[far <= tied] = 0.0  # an exact copy, whatever rounding made of it
+        far[far <= np.maximum(tied[0][rows, None], tied[1])] = 0.0  # a copy, whatever rounding made of it
         if (unseen := hidden(rows)) is not None:
             far[unseen] = np.inf
-        yield Block(rows, far, ranking(far, tied, top or far.shape[1]), tied)
+        order = ranking(far, tied[0][rows], tied[1], top or far.shape[1])
+        yield Block(rows, far, order, tied[0][rows], tied[1])
 
 
-def ranking(far: Float[np.ndarray, "block gallery"], tied: float, top: int) -> Int[np.ndarray, "block place"]:
+def ranking(
+    far: Float[np.ndarray, "block gallery"],
+    tied: Float[np.ndarray, " block"],
+    shelf_tied: Float[np.ndarray, " gallery"],
+    top: int,
+) -> Int[np.ndarray, "block place"]:
     """Sort each line, or only its `top` smallest."""
     if top < far.shape[1]:
         some = np.argpartition(far, top, axis=1)[:, : top + 1]
         near = np.take_along_axis(far, some, axis=1)
         order = np.argsort(near, axis=1)
-        last = np.take_along_axis(near, order[:, top - 1 :], axis=1)
-        if (last[:, 1] - last[:, 0] > tied).all():
-            return np.take_along_axis(some, order[:, :top], axis=1)
+        order = np.take_along_axis(some, order, axis=1)
+        last = order[:, top - 1 :]
+        rise = np.diff(np.take_along_axis(far, last, axis=1))[:, 0]
+        if (rise > np.maximum(tied, shelf_tied[last].max(1))).all():
+            return order[:, :top]
     return np.argsort(far, axis=1)
 
 

@@ -2,6 +2,7 @@
 
 `far` is (query, gallery): distances; what is infinitely far takes no part. `order` ranks the gallery,
 nearest first. A run of ties counts as if shuffled: each score is its mean over all orders of the run.
+`tied` (query,) and `shelf_tied` (gallery,) say by how much distances differ that are ties.
 """
 
 import numpy as np
@@ -9,10 +10,15 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def run_end(far: np.ndarray, order: np.ndarray, start: int, stop: int, tied: float) -> int:
+def run_end(
+    far: np.ndarray, order: np.ndarray, start: int, stop: int, tied: float, shelf_tied: np.ndarray
+) -> int:
     """Return where the run of ties that begins at `start` ends."""
     end = start + 1
-    while end < stop and far[order[end]] - far[order[end - 1]] <= tied:
+    while end < stop:
+        one, other = order[end - 1], order[end]
+        if far[other] - far[one] > max(tied, shelf_tied[one], shelf_tied[other]):
+            break
         end += 1
     return end
 
@@ -45,7 +51,8 @@ def find_walk(
     far: np.ndarray,
     order: np.ndarray,
     relevant: np.ndarray,
-    tied: float,
+    tied: np.ndarray,
+    shelf_tied: np.ndarray,
     ks: np.ndarray,
     found: np.ndarray,
 ) -> None:
@@ -57,8 +64,8 @@ def find_walk(
             total += relevant[query, place] and far[query, place] < np.inf
         found[query] = 0.0 if total else np.nan
         start = hits = 0
-        while start < stop and start < max(total, ks[-1]) and total:
-            end = run_end(far[query], order[query], start, stop, tied)
+        while start < stop and start < max(total, ks.max()) and total:
+            end = run_end(far[query], order[query], start, stop, tied[query], shelf_tied)
             wanted = 0
             for place in range(start, end):
                 wanted += relevant[query, order[query, place]]
@@ -97,7 +104,8 @@ def vote_walk(
     far: np.ndarray,
     order: np.ndarray,
     truth: np.ndarray,
-    tied: float,
+    tied: np.ndarray,
+    shelf_tied: np.ndarray,
     power: float,
     ks: np.ndarray,
     out: np.ndarray,
@@ -111,7 +119,7 @@ def vote_walk(
         votes[:] = 0.0
         start = which = 0
         while which < len(ks):
-            end = run_end(far[query], order[query], start, order.shape[1], tied)
+            end = run_end(far[query], order[query], start, order.shape[1], tied[query], shelf_tied)
             nearest = far[query, order[query, start]]
             copies = power < 0.0 and nearest == 0.0
             weight = 1.0 if copies or power == 0.0 else nearest**power

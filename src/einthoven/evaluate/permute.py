@@ -2,7 +2,8 @@
 
 Under the null hypothesis the labels "model a" and "model b" (or "this group" and "the rest") may be swapped
 within (or among) patients. p is the share of swaps that differ at least as much, two-sided, the observed
-one counted in: (1 + count) / (1 + permutations), so never 0. Bootstrap replicates are no data: a test on
+one counted in: (1 + count) / (1 + permutations), so never 0. Permutations of which the difference is
+undefined (a group without a positive, say) are left out; where more than half are, p is NaN. Bootstrap replicates are no data: a test on
 them measures how many there are.
 """
 
@@ -17,6 +18,7 @@ from einthoven.evaluate.metric import macro as average
 
 Draw = Bool[np.ndarray, "permutation record"]
 RANKED = ("auroc", "auprc", "fmax_labels")  # metrics that read only the order of scores
+SCALED = ("pearson",)  # that read neither their unit nor their zero
 SAME = 1e-12  # sums in another order differ in the last bits
 
 
@@ -39,11 +41,11 @@ def permute_models(
 ) -> Permuted:
     """Test metric(b) - metric(a) of two models on the same records, swapping their answers by patient.
 
-    Where the metric reads only the order of scores (AUROC, AUPRC), each model's scores become ranks first:
-    that changes no score, and without it two models of different calibration could not be swapped.
+    Where the metric reads only the order of scores (AUROC, AUPRC), each model's scores become ranks first;
+    for Pearson's r, numbers of mean 0 and sd 1. That changes no figure, and without it two models of
+    different calibration or unit could not be swapped.
     """
-    if ordinal(metric):
-        a, b = ranks(truth, a), ranks(truth, b)
+    a, b = comparable(metric, truth, a), comparable(metric, truth, b)
     who = np.unique(np.asarray(patient).astype(str), return_inverse=True)[1]
     chance = np.random.default_rng(seed)
     swap = chance.random((permutations + 1, int(who.max()) + 1))[:, who] < 0.5
@@ -107,9 +109,19 @@ def shuffled(
     return inside
 
 
-def ordinal(metric: Score) -> bool:
-    """Say whether a metric reads only the order of scores."""
-    return isinstance(metric, Metric) and metric.name.removeprefix("macro_") in RANKED
+def comparable(metric: Score, truth: Table, score: Table) -> Table:
+    """Take from scores what the metric does not read."""
+    name = metric.name.removeprefix("macro_") if isinstance(metric, Metric) else ""
+    return ranks(truth, score) if name in RANKED else standard(truth, score) if name in SCALED else score
+
+
+def standard(truth: Table, score: Table) -> Float[np.ndarray, "record *label"]:
+    """Bring scores to mean 0 and sd 1 over the records whose truth is known; a constant to 0."""
+    known = ~np.isnan(np.asarray(truth, float))
+    count = np.maximum(known.sum(0), 1)
+    centred = np.where(known, score - np.where(known, score, 0.0).sum(0) / count, 0.0)
+    sd = np.sqrt(np.square(centred).sum(0) / count)
+    return np.asarray(centred / np.where(sd > 0, sd, 1.0))
 
 
 def ranks(truth: Table, score: Table) -> Float[np.ndarray, "record *label"]:
@@ -131,10 +143,12 @@ def measured(
 
 
 def judged(gaps: Float[np.ndarray, "permutation *result"]) -> Permuted:
-    """Compare the first difference with the others; an undefined one counts against it."""
+    """Compare the first difference with those of the others that are defined."""
     seen, others = gaps[0], gaps[1:]
-    milder = np.abs(others) < np.abs(seen) - SAME
-    p = np.where(np.isnan(seen), np.nan, (1 + (~milder).sum(0)) / (1 + len(others)))
+    defined = (~np.isnan(others)).sum(0)
+    as_far = (np.abs(others) >= np.abs(seen) - SAME).sum(0)
+    unknown = np.isnan(seen) | (2 * defined < len(others))
+    p = np.where(unknown, np.nan, (1 + as_far) / (1 + defined))
     return Permuted(plain(seen), plain(p))
 
 

@@ -4,7 +4,7 @@ Strength is chosen on validation only. All labels are fitted in one descent, whi
 per step for all of them; the optimum is that of fitting each label alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from einthoven.evaluate.scores import macro_auroc
 Features = Float[np.ndarray, "record feature"]
 Truth = Shaped[np.ndarray, "record label"]
 Scores = Float[np.ndarray, "record label"]
+Pool = Callable[[Float[np.ndarray, "window label"]], Float[np.ndarray, "record label"]]
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 PENALTIES = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)
@@ -43,23 +44,27 @@ def best_logistic(
     train_x: Float[np.ndarray, "train feature"],
     train_y: Shaped[np.ndarray, "train label"],
     validation_x: Float[np.ndarray, "validation feature"],
-    validation_y: Shaped[np.ndarray, "validation label"],
+    validation_y: Shaped[np.ndarray, "record label"],
     *,
     strengths: Sequence[float] = STRENGTHS,
+    pool: Pool = lambda scores: scores,
 ) -> Float[np.ndarray, "weight label"]:
     """Return the weights (feature, label) that validation likes best, the intercept in the last line.
 
-    Features are standardised already.
+    Features are standardised already. `pool` makes the answers of records, of which `validation_y` speaks,
+    from those of `validation_x`, say of their windows. Where validation cannot tell, the strength is .01.
     """
     train_y = np.asarray(train_y, float)
     weights = np.zeros((train_x.shape[1] + 1, train_y.shape[1]))
     chosen, best, falls = weights, -np.inf, 0
     for strength in sorted(strengths):
         weights = fit_logistic(train_x, train_y, strength, weights)  # starts where the stronger penalty ended
-        area = macro_auroc(validation_y, predict(validation_x, weights))
-        if best == -np.inf or area > best:
+        area = macro_auroc(validation_y, pool(predict(validation_x, weights)))
+        if np.isnan(area):
+            return fit_logistic(train_x, train_y, 1e-2, weights)
+        if area > best:
             chosen, best, falls = weights, area, 0
-        else:
+        elif area < best:  # as good as the best is no fall
             falls += 1
         if falls == 2:
             break  # what is left overfits more, and takes the longest to fit
@@ -149,12 +154,14 @@ def best_ridge(
     train_x: Float[np.ndarray, "train feature"],
     train_y: Float[np.ndarray, " train"],
     validation_x: Float[np.ndarray, "validation feature"],
-    validation_y: Float[np.ndarray, " validation"],
+    validation_y: Float[np.ndarray, " record"],
     penalties: Sequence[float] = PENALTIES,
+    pool: Pool = lambda scores: scores,
 ) -> tuple[Float[np.ndarray, " feature"], float]:
     """Return slope and intercept of one known column, with the penalty that validation likes best."""
     fits = fit_ridge(train_x, train_y, penalties)
-    errors = [rmse(validation_y, validation_x @ slope + level) for slope, level in fits]
+    answers = [pool((validation_x @ slope + level)[:, None])[:, 0] for slope, level in fits]
+    errors = [rmse(validation_y, answer) for answer in answers]
     return fits[int(np.argmin(np.nan_to_num(errors, nan=np.inf)))]
 
 

@@ -39,6 +39,7 @@ def retrieve(
 ) -> Retrieved:
     """Look for each query's relevant records in the gallery; without one, among the other queries.
 
+    Recalls stand in the order of `ks`.
     Relevant is what has the "identical" label set, a "shared" positive label, or the same "patient". A
     record with an unknown label is no query, and cannot be found, where labels say what is relevant. There a
     patient's own other records are hidden, too, unless `same_patient`: they are alike for other reasons.
@@ -61,8 +62,8 @@ def retrieve(
         return unseen
 
     for block in blocks(query.vector, shelf.vector, distance, hidden):
-        belongs = match.belongs(block.rows)
-        find_walk(block.far, block.order, belongs, block.tied, np.array(ks), found[block.rows])
+        belongs, ties = match.belongs(block.rows), (block.tied, block.shelf_tied)
+        find_walk(block.far, block.order, belongs, *ties, np.array(ks), found[block.rows])
     return Retrieved(found[:, :-2], found[:, -2], found[:, -1])
 
 

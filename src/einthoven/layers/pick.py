@@ -48,12 +48,12 @@ def farthest(
     distance: Float[Tensor, "row column"],
     allowed: Bool[Tensor, "row column"],
     count: int,
-    tolerance: float | Float[Tensor, ""] = 0.0,
+    tolerance: float | Float[Tensor, "row column"] = 0.0,
 ) -> Bool[Tensor, "row column"]:
     """Keep the `count` farthest of the allowed columns, and those as far as the last of them."""
-    far = distance.masked_fill(~allowed, -torch.inf)
-    last = far.topk(min(count, far.shape[1]), 1).values[:, -1:]
-    return allowed & (far >= last - tolerance)
+    least = (distance - tolerance).masked_fill(~allowed, -torch.inf)
+    last = least.topk(min(count, least.shape[1]), 1).values[:, -1:]
+    return allowed & (distance + tolerance >= last)
 
 
 def near_and_far(
@@ -61,16 +61,18 @@ def near_and_far(
     record: Int[Tensor, " batch"],
     *,
     count: int | None = 1,
-    tolerance: float | Float[Tensor, ""] = 0.0,
+    tolerance: float | Float[Tensor, "record record"] = 0.0,
 ) -> Triplets:
     """Choose the nearest record and one that is farther for each place of a batch, then a view of each.
 
     A negative is one of the `count` farthest records, or any (None), but farther than the positive. NaN: the
-    two cannot be compared. Distances that differ by no more than `tolerance` are equal, and chance decides.
+    two cannot be compared. Distances that differ by no more than the `tolerance` of both are equal, and
+    chance decides.
     """
     apart = distance.clone().fill_diagonal_(torch.nan)  # no record meets itself
-    nearest = apart.masked_fill(apart.isnan(), torch.inf).amin(1, keepdim=True)
-    positive, negative = apart <= nearest + tolerance, apart > nearest + tolerance
+    least, most = apart - tolerance, apart + tolerance
+    nearest = most.masked_fill(most.isnan(), torch.inf).amin(1, keepdim=True)
+    positive, negative = least <= nearest, least > nearest
     if count is not None:
         negative = farthest(apart, negative, count, tolerance)
     anchor, one, another = triplets(positive[record], negative[record])

@@ -3,6 +3,8 @@
 Wu et al. 2017 (arXiv:1706.07567).
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,11 +20,14 @@ class Margin(Loss):
 
     d = sqrt(|x - y|^2 + 1e-8) of embeddings as they come. The radius r is learned, one for each label, from
     `beta` on; give it a rate of its own with `lr`. An anchor's is the mean over the labels that it has. One
-    more radius serves anchors that have none or are unlabelled, and every anchor of a regression.
+    more radius serves anchors that have none or are unlabelled, and every anchor of a regression. Weight
+    decay leaves radii alone. Nothing keeps one above 0, and nothing needs to: below it every positive pulls
+    it up, and no more negatives push it down.
     """
 
     asks = ("embedding",)
     serves = ("labels", "multiclass", "regression", "unlabelled")
+    undecayed: ClassVar[tuple[str, ...]] = ("beta",)  # a radius is a length in the space, not a slope
 
     def __init__(self, labels: int = 0, *, miner: Miner, margin: float = 0.2, beta: float = 1.2):
         super().__init__()

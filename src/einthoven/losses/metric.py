@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from einthoven.layers.kin import Same, itself, known, name, together
+from einthoven.layers.kin import Same, identity, itself, known, together
 from einthoven.layers.space import embedded
 from einthoven.parts import hint
 from einthoven.types import Batch, Loss, Miner, Outputs
@@ -68,7 +68,7 @@ class Metric(Loss):
     def classes(self, batch: Batch, same: Same) -> Int[Tensor, " batch"]:
         """Number the classes of a batch; any number where unknown."""
         if self.numbered:  # its weights know them by number
-            target = name(batch, same).nan_to_num()
+            target = identity(batch, same).nan_to_num()
             return target.argmax(1) if target.shape[1] > 1 else target[:, 0].long()
         kin = together(batch, same)
         return (kin | itself(kin)).int().argmax(1)  # the first row of each class

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from einthoven.layers.kin import itself
+from einthoven.layers.kin import gaps, itself, number
 from einthoven.layers.space import embedded
 from einthoven.types import Batch, Loss, Outputs
 
@@ -16,7 +16,7 @@ __all__ = ["RankNContrast"]
 class RankNContrast(Loss):
     """Mean over pairs (i, j) of -log(s_ij / sum of s_ik over all k whose value is as far from i's as j's).
 
-    "As far" is as far or farther, j itself among them; s = exp(-distance / temperature), the distance of
+    "As far" is as far (but for rounding) or farther, j itself among them; s = exp(-distance / temperature), the distance of
     embeddings as they come, `l2` or `l1`. The value is the (first) target's, or that of any `column` of the
     store, which may be another than the task's. Records without one take no part.
     """
@@ -35,22 +35,17 @@ class RankNContrast(Loss):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
         """Compare all rows in `embedding`."""
-        value = self.value(batch)
+        value = number(batch, self.column, "Loss 'rank_n_contrast'")
         known = ~value.isnan()
         value, embedding = value[known], embedded(outputs)[known]
         exact = "donot_use_mm_for_euclid_dist"
         score = -torch.cdist(embedding, embedding, self.power, exact) / self.temperature
-        gap = (value[:, None] - value[None]).abs().masked_fill(itself(score), -1)  # itself: nearer than all
-        rising, order = gap.sort(1)
+        gap, rounding = gaps(value)
+        least, most = (  # that a gap may be; itself: nearer than all
+            bound.masked_fill(itself(score), -1) for bound in ((gap - rounding).clamp(min=0), gap + rounding)
+        )
+        rising, order = most.sort(1)
         farther = score.gather(1, order).flip(1).logcumsumexp(1).flip(1)  # log of the sum from each place on
-        first = torch.searchsorted(rising, gap)  # of those as far as j
+        first = torch.searchsorted(rising, least)  # of those as far as j
         lost = (farther.gather(1, first) - score).masked_fill(itself(score), 0)
         return lost.sum() / max(len(value) * (len(value) - 1), 1)
-
-    def value(self, batch: Batch) -> Float[Tensor, " batch"]:
-        """Return the number that orders the rows, NaN where unknown."""
-        if self.column:
-            return batch.columns[self.column]
-        if batch.target is None or not batch.target.shape[1]:
-            raise ValueError("Loss 'rank_n_contrast' needs a [task], or a column of the store.")
-        return batch.target[:, 0]

@@ -41,6 +41,11 @@ class TFC(Method):
                 "Method 'tf_c' needs consistency from 0 to 1 and perturb from 0 to below 0.5, "
                 f"got {consistency:g} and {perturb:g}."
             )
+        if frequency.dim != backbone.dim:
+            raise ValueError(
+                f"Method 'tf_c' has one kind of head for both networks: [method.frequency] gives tokens of "
+                f"{frequency.dim}, [backbone] of {backbone.dim}."
+            )
         self.backbone, self.heads, self.losses = backbone, heads, losses
         self.frequency, self.spectral_heads = frequency, deepcopy(heads)
         self.consistency, self.perturb = consistency, perturb

@@ -1,9 +1,6 @@
 """Triplets by the difference of a number: pressure, age, any column of the store."""
 
-from jaxtyping import Float
-from torch import Tensor
-
-from einthoven.layers.kin import name
+from einthoven.layers.kin import gaps, number
 from einthoven.layers.pick import by_record, near_and_far
 from einthoven.types import Batch, Miner, Outputs, Triplets
 
@@ -30,17 +27,9 @@ class LabelDistance(Miner):
         if column:
             self.reads, self.serves = (column,), Miner.serves
 
-    def value(self, batch: Batch) -> Float[Tensor, " batch"]:
-        """Return the number that is compared."""
-        if not self.column:
-            return name(batch, "target")[:, 0]
-        if self.column not in batch.columns:
-            raise ValueError(f"Miner 'label_distance' reads column {self.column!r}, which this batch lacks.")
-        return batch.columns[self.column]
-
     def forward(self, outputs: Outputs, batch: Batch) -> Triplets:
         """Choose by value."""
-        value, record = by_record(batch.row, self.value(batch).float())
-        rounding = 1e-6 * value.abs().nan_to_num().amax()  # a scaled target is not exact: 61 - 60 = 60 - 59
-        apart = (value[:, None] - value).abs()
+        value = number(batch, self.column, "Miner 'label_distance'")
+        value, record = by_record(batch.row, value)
+        apart, rounding = gaps(value)
         return near_and_far(apart, record, count=self.top_k, tolerance=rounding)

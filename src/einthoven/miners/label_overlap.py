@@ -1,6 +1,6 @@
 """Triplets by how much two sets of labels share (Jaccard's index)."""
 
-from einthoven.layers.kin import name
+from einthoven.layers.kin import identity
 from einthoven.layers.pick import by_record, near_and_far
 from einthoven.layers.space import products
 from einthoven.types import Batch, Miner, Outputs, Triplets
@@ -21,7 +21,7 @@ class LabelOverlap(Miner):
 
     def forward(self, outputs: Outputs, batch: Batch) -> Triplets:
         """Choose by the target."""
-        target, record = by_record(batch.row, name(batch, "target"))
+        target, record = by_record(batch.row, identity(batch, "target"))
         both = products(target, target)  # NaN where either is unknown
         has = target.sum(1)
         either = has[:, None] + has - both

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Way = Literal["pca", "umap"]
-ONE, REST, INK, QUIET, RULE = "#0b5cad", "#c3c8d0", "#1b1d21", "#5a606b", "#d9dce2"
+ONE, REST, UNKNOWN = "#0b5cad", "#a3abb8", "#dfe2e7"
+INK, QUIET, RULE = "#1b1d21", "#5a606b", "#d9dce2"
 STYLE: dict[Any, Any] = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "einthoven"}
+STYLE |= {"text.parse_math": False}  # names of columns are no formulas, whatever $ they hold
 STYLE |= {"text.color": INK, "axes.edgecolor": RULE, "axes.labelcolor": QUIET}
 PANELS, ACROSS, MOST = 6, 3, 3000  # labels shown, in a line, and dots: more is a blot, and heavy
 SIDE, EDGE, HEAD, GAP = 2.5, 0.25, 0.75, 0.35  # inches: of a panel, around all, above, between
@@ -67,13 +69,15 @@ def draw_space(
     made, records = mapped(records.vector, distance, way), records.take(shown)
     panels = chosen(records, words)
     across, down = min(len(panels), ACROSS), -(-len(panels) // ACROSS)
-    said = max(12 * len(words.title), 9 * len(below(words, made, len(panels)))) * LETTER
+    unsure = bool(np.isnan(records.truth[:, panels].astype(float)).any())
+    told = below(words, made, len(panels), unsure=unsure)
+    said = max(12 * len(words.title), 9 * len(told)) * LETTER
     width = 2 * EDGE + max(across * (SIDE + GAP) - GAP + 0.6 * words.numbers, said)
     size = (width, HEAD + down * (SIDE + GAP) + EDGE)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size)
         {".svg": FigureCanvasSVG, ".png": FigureCanvasAgg}[path.suffix](figure)
-        head(figure, words, made, len(panels))
+        head(figure, words.title, told)
         draw_panels(figure, records, made.place[shown], panels, words)
         name_axes(figure, made.axes)
         held = BytesIO()
@@ -131,18 +135,18 @@ def chosen(records: Vectors, words: Words) -> list[int]:
     return sorted(frequent.tolist())
 
 
-def head(figure: "Figure", words: Words, made: Map, panels: int) -> None:
+def head(figure: "Figure", title: str, told: str) -> None:
     """Write the title, and below it what is mapped."""
     width, height = figure.get_size_inches()
     left = EDGE / width
-    figure.text(left, 1 - 0.28 / height, words.title, fontsize=12, va="center")
-    figure.text(left, 1 - 0.52 / height, below(words, made, panels), color=QUIET, va="center")
+    figure.text(left, 1 - 0.28 / height, title, fontsize=12, va="center")
+    figure.text(left, 1 - 0.52 / height, told, color=QUIET, va="center")
 
 
-def below(words: Words, made: Map, panels: int) -> str:
-    """Say what is mapped, and of how many labels."""
+def below(words: Words, made: Map, panels: int, *, unsure: bool) -> str:
+    """Say what is mapped, of how many labels, and what the palest dots are, if there are any."""
     few = "" if words.numbers or panels == len(words.labels) else f"; {panels} of {len(words.labels)} labels"
-    return f"{words.what}: {made.note}{few}"
+    return f"{words.what}: {made.note}{few}" + ("; light grey: unknown" if unsure else "")
 
 
 def draw_panels(
@@ -185,9 +189,11 @@ def draw_label(
     label: str,
     unit: str,
 ) -> None:
-    """Draw who has a label over who has not."""
-    yes = truth == 1
-    axes.scatter(place[~yes, 0], place[~yes, 1], s=9, color=REST, linewidths=0, alpha=0.8)
+    """Draw who has a label over who has not, and below both of whom it is unknown."""
+    yes, unknown = truth == 1, np.isnan(truth.astype(float))
+    no = ~yes & ~unknown
+    axes.scatter(place[unknown, 0], place[unknown, 1], s=9, color=UNKNOWN, linewidths=0)
+    axes.scatter(place[no, 0], place[no, 1], s=9, color=REST, linewidths=0, alpha=0.8)
     axes.scatter(place[yes, 0], place[yes, 1], s=11, color=ONE, linewidths=0, alpha=0.75)
     axes.set_title(f"{label}  {int(yes.sum()):,}", fontsize=9, color=ONE, loc="left", pad=4)
 
@@ -201,7 +207,7 @@ def draw_number(
 ) -> None:
     """Draw a number as colour; who is unknown lies grey below."""
     known = ~np.isnan(truth)
-    axes.scatter(place[~known, 0], place[~known, 1], s=9, color=REST, linewidths=0)
+    axes.scatter(place[~known, 0], place[~known, 1], s=9, color=UNKNOWN, linewidths=0)
     low, high = np.percentile(truth[known], [2, 98]) if known.any() else (0.0, 1.0)
     dots = axes.scatter(
         place[known, 0],
