@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,14 @@ from cohorts import store_of
 from einthoven import cli, python
 from einthoven.data.importing import import_
 from einthoven.data.store import Store
-from einthoven.embedding import planned_for
+from einthoven.embedding import Options, planned_for, table_of
 from einthoven.evaluate import Interval, bootstrap, macro_auroc
 from einthoven.evaluate.nearest import Vectors
 from einthoven.evaluate.probe import logistic
 from einthoven.plan import plan
 from einthoven.predict import load
 from einthoven.recipe import load as load_recipe
-from einthoven.report.space import Words, draw_space, mapped
+from einthoven.report.space import ONE, UNKNOWN, Words, draw_space, mapped
 from einthoven.run import train
 
 SHARED: dict[str, Any] = {
@@ -43,6 +44,7 @@ ALONE: dict[str, Any] = SHARED | {
     "train": {"epochs": 2, "batch": 16, "lr": 1e-3, "validate": 1},
 }
 QUICK = {"resamples": 100, "permutations": 99, "starts": 2}
+QUICKLY = "resamples-100.permutations-99.starts-2"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def rows_of(figures: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 def test_all_jobs_on_the_task_of_the_run(store: Store, runs: dict[str, Path]) -> None:
     figures, file = python.evaluate("all", runs["taught"], store.path, options=QUICK)
-    assert file == runs["taught"] / "evaluate/big.all.json"
+    assert file == runs["taught"] / f"evaluate/big.all.{QUICKLY}.json"
     assert json.loads(file.read_text()) == json.loads(json.dumps(figures))
     assert file.with_suffix(".svg").read_text().count("<use") > 40
     rows = rows_of(figures)
@@ -115,7 +117,7 @@ def test_a_run_without_labels_is_asked_for_a_task(store: Store, runs: dict[str, 
     figures, file = python.evaluate(
         "probe", runs["alone"], store.path, task="kinds", which="embedding", options=QUICK
     )
-    assert figures["dim"] == 5 and file.name == "kinds.probe.embedding.json"
+    assert figures["dim"] == 5 and file.name == f"kinds.probe.embedding.{QUICKLY}.json"
 
 
 @pytest.mark.parametrize("task", ["word", "kinds", "age", "age > 55"])
@@ -146,9 +148,10 @@ def test_another_store_is_split_by_the_rule_of_the_run(runs: dict[str, Path], tm
     chance = np.random.default_rng(5)
     made = [{"big": int(chance.random() < 0.4), "patient": i // 2} for i in range(80)]
     other = store_of(tmp_path / "other", made, signal=True)
-    figures, _ = python.evaluate("knn", runs["taught"], other.path, options=QUICK)
+    figures, file = python.evaluate("knn", runs["taught"], other.path, options=QUICK)
     assert figures["counts"]["test"]["records"] == 24
     assert figures["store"]["fingerprint"] == other.fingerprint
+    assert file.name == f"big.knn.{QUICKLY}.{other.source}-{other.fingerprint}.json"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +162,14 @@ def test_another_store_is_split_by_the_rule_of_the_run(runs: dict[str, Path], tm
         ({"which": "embeddings"}, "Nothing here is named 'embeddings'"),
         ({"options": {"distanc": "cosine"}}, r"no option 'distanc'.*Did you mean 'distance'"),
         ({"options": {"distance": "dtw"}}, "one of 'cosine', 'euclidean'"),
+        ({"options": {"permutations": 0}}, "permutations of an evaluation is from 1 up; got 0"),
+        ({"options": {"resamples": -1}}, "resamples of an evaluation is from 1 up; got -1"),
+        ({"options": {"starts": 0}}, "starts of an evaluation is from 1 up; got 0"),
+        ({"options": {"seed": -1}}, "seed of an evaluation is from 0 up; got -1"),
+        ({"out": "x.svg"}, r"written as \.json, and maps beside them: --out x\.svg\.json"),
+        ({"out": "report.v1"}, r"--out report\.v1\.json, not report\.v1"),
+        ({"task": "age > sixty"}, "--task 'age > sixty': 'sixty' is no number"),
+        ({"task": "age > nan"}, "takes one number: .*got above = nan"),
         ({"options": QUICK | {"map": "umap"}}, "needs umap-learn: pip install umap-learn"),
     ],
 )
@@ -169,6 +180,63 @@ def test_what_cannot_be_is_said_in_one_line(
     with pytest.raises(ValueError, match=told) as refused:
         python.evaluate(**{"what": "probe", "run": runs["taught"], "store": store.path} | asked)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("age > 55", {"column": "age", "above": 55.0}),
+        ("age>=5.5e1", {"column": "age", "least": 55.0}),
+        ("arrays/age > 5e1", {"column": "age", "above": 50.0}),
+        ("arrays/age", {"column": "age", "kind": "regression"}),
+        ("arrays/kinds", {"name": "kinds"}),
+        ("big", {"column": "big"}),
+        ("co >", {"column": "co >", "kind": "regression"}),
+        ("co > > -.5", {"column": "co >", "above": -0.5}),
+        ("age > 3", {"column": "age > 3"}),
+    ],
+)
+def test_a_task_is_a_name_a_column_or_a_threshold(tmp_path: Path, asked: str, told: dict[str, Any]) -> None:
+    cells = {"big": 1, "age": 60.5, "kinds": ["a"], "co >": 7.5}
+    odd = store_of(tmp_path / "store", [cells | ({"age > 3": 1} if asked == "age > 3" else {})] * 4)
+    assert odd.source == "arrays" and table_of(asked, odd) == told
+
+
+def test_each_evaluation_has_a_file_of_its_own(runs: dict[str, Path]) -> None:
+    usual = asdict(Options())
+    seen = json.loads((runs["taught"] / "environment.json").read_text())["store"]
+    tasks = ["age > 60", "age >= 60", "age > -60", "age", "a/b", "a_b", "a b", "a.b", "..", "", "x" * 300]
+    tasks += ["cost $5 x_$", "x" * 301]
+    changes = [usual | change for change in ({"distance": "euclidean"}, {"untrained": False}, {"seed": 1})]
+    asked = [(task, "features", usual, seen["fingerprint"]) for task in tasks]
+    asked += [("age", "features", how, seen["fingerprint"]) for how in changes]
+    asked += [("age", "embedding", usual, seen["fingerprint"]), ("age", "features", usual, "another")]
+    names = [
+        python.usual_name(
+            runs["taught"],
+            {"task": {"name": task}, "what": "knn", "which": which, "how": how}
+            | {"store": {"source": "ptbxl", "fingerprint": fingerprint}},
+        )
+        for task, which, how, fingerprint in asked
+    ]
+    assert len(set(names)) == len(asked)
+    assert names[:4] == ["age_above_60.knn", "age_least_60.knn", "age_above_-60.knn", "age.knn"]
+    assert names[-2:] == ["age.knn.embedding", "age.knn.ptbxl-another"]
+    assert names[-5:-3] == ["age.knn.distance-euclidean", "age.knn.untrained-false"]
+    assert all(len(name) < 100 and not set(name) & set("/\\ $<>:*?|") for name in names)
+
+
+def test_a_map_that_fails_leaves_the_figures(
+    store: Store, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*told: Any, **how: Any) -> Path:
+        raise RuntimeError("no map")
+
+    monkeypatch.setattr(python, "draw_space", broken)
+    out = tmp_path / "figures.v1.json"
+    with pytest.raises(RuntimeError, match="no map"):
+        python.evaluate("knn", runs["taught"], store.path, out=out, options=QUICK | {"untrained": False})
+    assert json.loads(out.read_text())["rows"][0]["job"] == "knn"
 
 
 def test_a_store_without_the_leads_of_the_model_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -234,7 +302,29 @@ def test_a_collapsed_embedding_a_single_number_and_unknown_truth_are_drawn(tmp_p
     number[::5] = np.nan
     told = Words(title="t", what="features", labels=("age",), numbers=True, unit="years")
     drawn = draw_space(tmp_path / "age.svg", Vectors(records.vector, number, records.patient), told)
-    assert "age (years)" in drawn.read_text()
+    assert "age (years)" in drawn.read_text() and "light grey: unknown" in drawn.read_text()
+
+
+def test_who_is_unknown_is_not_drawn_as_one_who_has_not(tmp_path: Path) -> None:
+    records, words = vectors(60, 2), Words(title="t", what="features", labels=("a", "b"))
+    sure = draw_space(tmp_path / "sure.svg", records, words).read_text()
+    assert UNKNOWN not in sure and "unknown" not in sure
+    records.truth[:7, 1] = np.nan
+    drawn = draw_space(tmp_path / "unsure.svg", records, words).read_text()
+    assert [drawn.count(f"fill: {colour}") - sure.count(f"fill: {colour}") for colour in (ONE, UNKNOWN)] == [
+        -int((vectors(60, 2).truth[:7, 1] == 1).sum()),
+        7,
+    ]
+    assert "light grey: unknown" in drawn
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    words = Words(title="cost $5 x_$ on $\\frac$", what="$features", labels=("cost $5 x_$", "^$_{$"))
+    for kind in (".svg", ".png"):
+        drawn = draw_space(tmp_path / f"map{kind}", vectors(40, 2), words)
+    assert "cost $5 x_$" in drawn.with_suffix(".svg").read_text()
+    number = Vectors(vectors().vector, np.arange(40.0)[:, None], vectors().patient)
+    draw_space(drawn, number, Words(title="t", what="f", labels=("x_$^$",), numbers=True, unit="$_$"))
 
 
 def test_umap_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

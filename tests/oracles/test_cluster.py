@@ -49,19 +49,17 @@ def test_clear_groups_are_found_and_none_are_not() -> None:
 
 def test_chance_keeps_a_patients_records_together() -> None:
     """Five ECGs of each of 40 patients, and classes that say nothing: what is found is what chance gives."""
-    found, chance, apart = [], [], []
-    for seed in range(40):
+    found, chance = [], []
+    for seed in range(30):
         random = np.random.default_rng(seed)
         who = np.repeat(np.arange(40), 5)
         classes = random.integers(0, 2, 40)[who]
         points = random.normal(0, 1, (40, 8))[who] + random.normal(0, 0.05, (200, 8))
         told = cluster(points, classes, who.astype(str), distance="euclidean", starts=1)
-        alone = cluster(points, classes, np.arange(200).astype(str), distance="euclidean", starts=1)
-        found.append(told.nmi.value)
+        found.append((told.nmi.value, told.ari.value))
         chance.append(told.chance)
-        apart.append(alone.chance[0])
-    assert np.mean(chance, axis=0) == pytest.approx([np.mean(found), 0.0], abs=0.006)
-    assert np.mean(apart) < np.mean(found) / 3  # as if each record were a patient
+    assert np.mean(chance, axis=0) == pytest.approx(np.mean(found, axis=0), abs=0.008)
+    assert np.mean(chance, axis=0).min() > 0.012  # records that are shuffled one by one give .004 and 0
 
 
 def test_patients_swap_classes_and_records_stay_where_they_are() -> None:

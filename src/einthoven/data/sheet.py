@@ -88,7 +88,9 @@ def read_sheet(
     how = {"sep": separator, "decimal": "," if comma else ".", "skiprows": told + head.named}
     values = read_numbers(path, wanted, first, **how)
     rate = None if clock is None else timed(values[-1], head.names[clock], head.units[clock])
-    doubtful = comma and not proves_comma(cell for line in samples for cell in line.split(separator))
+    doubtful = comma and not proves_comma(
+        cell.strip(' "') for line in samples for cell in line.split(separator)
+    )
     hertz = agreed(rate, hertz, usual)
     return Sheet(values[: len(found)], tuple(found), hertz, factors.pop(), doubtful)
 
@@ -167,8 +169,9 @@ def read_numbers(
         numbers = pd.to_numeric(table[place], errors="coerce").to_numpy(float)
         bad = np.isnan(numbers) & table[place].notna().to_numpy()
         if bad.any():
-            line = int(bad.argmax())
-            cell = str(table[place].iloc[line])[:40]
+            cells = table[place].astype(str)  # where one is bad, pandas leaves a decimal comma in the others
+            line = next((n for n in bad.nonzero()[0] if isinstance(number(cells.iloc[n]), str)), bad.argmax())
+            cell = cells.iloc[line][:40]
             raise Held(
                 f"sample {line + 1} of column {place + 1} is no number; mend the file",
                 f"row {line + 1} of column {names[place]}: {cell!r} is no number",

@@ -1,15 +1,19 @@
 """What is said beside the ECGs: tables of the records, the names of leads, units told or guessed, axes."""
 
+import csv
 import io
-import warnings
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.convert import MISSING, plain, tidy
+from einthoven.data.convert import MISSING, number, plain, tidy
 from einthoven.data.files import checksum
 from einthoven.data.signal import places
 from einthoven.data.wfdb16 import millivolts
@@ -17,45 +21,81 @@ from einthoven.data.wfdb16 import millivolts
 PATHS = ("path", "file", "filename")
 IDS = ("record_id", "patient_id")
 KNOWN = (*IDS, "age", "sex", "fold", "report", *PATHS)
+END = "\x1f"  # a line that no table holds
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")  # a number whose comma or point may be of those
 LOOKED_AT = 16  # records that `units = "auto"` looks at
 # Range of an ECG's middle lead in each unit. Between these lies doubt: counts of a converter, mostly.
 SPANS = {"V": (1e-4, 2e-2), "mV": (0.1, 20.0), "uV": (300.0, 2e4)}
 
 
+@dataclass(frozen=True)
+class Cells:
+    """A table as text, its first line apart."""
+
+    names: tuple[str, ...]
+    rows: Sequence[list[str]]  # none longer than the first line, but some may be shorter
+    lines: Sequence[int]  # of the file, on which each row begins
+    separator: str
+
+
+def read_cells(path: Path) -> Cells:
+    """Read a table as text without blanks around it; lines of nothing but blanks are no rows.
+
+    The text is UTF-8 or, as older programs write it, Windows-1252; the separator is that of the first line.
+    """
+    try:
+        content = told(path)
+        filled = [line for line in content.split("\n", 16)[:16] if line.strip()]
+        marked = bool(filled) and filled[0].lower().startswith("sep=")  # what Excel writes for itself
+        separator = filled[0][4:5].strip("\r") or "," if marked else separator_of("".join(filled[:1]))
+        # The last line is ours: a quote that is never closed would swallow it.
+        reader = csv.reader(chain(io.StringIO(content, newline=""), [END]), delimiter=separator)
+        begins, rows = [1], []
+        for row in reader:
+            rows.append([cell.strip() for cell in row])
+            begins.append(reader.line_num + 1)
+        whole = [(line, row) for line, row in zip(begins, rows, strict=False) if len(row) > 1 or any(row)]
+        return cells_of(whole[marked:], separator)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error.strerror or error}).") from error
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is not a table of comma-separated text ({error}).") from error
+
+
+def cells_of(whole: list[tuple[int, list[str]]], separator: str) -> Cells:
+    """Tell the first line from the others, or refuse a table that is not one."""
+    if whole.pop()[1] != [END]:
+        raise ValueError("a quote in it is never closed")
+    if not whole:
+        raise ValueError("it is empty")
+    (_, names), *others = whole
+    for line, row in others:
+        if len(row) > len(names):
+            raise ValueError(f"line {line}: {len(row)} cells where the first line names {len(names)}")
+    return Cells(tuple(names), [row for _, row in others], [line for line, _ in others], separator)
+
+
 def read_table(path: Path, key: str = "") -> Any:
     """Read a table with a line for each record: of text, save for columns of nothing but numbers.
 
-    Columns that we know are found in any case. The text is UTF-8 or, as older programs write it,
-    Windows-1252; the separator is that of the first line. Ids and paths are text, and so is the first
-    column where none is named `key`.
+    Columns that we know are found in any case. Ids and paths are text, and so is the first column where
+    none is named `key`. The index holds the lines of the file.
     """
     import pandas as pd
 
-    try:
-        content = told(path).lstrip("\r\n")
-        first, _, rest = content.partition("\n")
-        separator = separator_of(first)
-        if first.lower().startswith("sep="):  # what Excel writes for itself
-            content, separator = rest, first[4:5] or ","
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells than the first line names
-            frame = pd.read_csv(
-                io.StringIO(content), sep=separator, dtype=str, keep_default_na=False, index_col=False
-            )
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read as a table ({error.strerror or error}).") from error
-    except (ValueError, pd.errors.ParserWarning) as error:
-        said = " ".join(str(error).split()).removesuffix(".")
-        raise ValueError(f"{path} is not a table of comma-separated text ({said}).") from error
-    stripped = [str(name).strip() for name in frame]
-    frame.columns = pd.Index([name.lower() if name.lower() in KNOWN else name for name in stripped])
-    if twice := list(frame.columns[frame.columns.duplicated()]):
+    table = read_cells(path)
+    named = [name or f"Unnamed: {place}" for place, name in enumerate(table.names)]
+    names = [name.lower() if name.lower() in KNOWN else name for name in named]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{path} has column {twice[0]!r} twice: keep one.")
     words = {*IDS, *PATHS, "report"}
-    if key and key not in frame:
-        words.add(frame.columns[0])
-    cells = {name: frame[name].fillna("").str.strip() for name in frame}
-    comma = separator != "," and any(
+    if key and key not in names:
+        words.add(names[0])
+    columns = list(zip_longest(*table.rows, fillvalue="")) or [()] * len(names)
+    cells = {
+        name: pd.Series(column, table.lines, dtype=object) for name, column in zip(names, columns, strict=True)
+    }
+    comma = table.separator != "," and any(
         cell.str.fullmatch(r"[+-]?\d+,\d+").any() for name, cell in cells.items() if name not in words
     )
     return pd.DataFrame(
@@ -83,6 +123,16 @@ def separator_of(line: str, *, decimals: bool = False) -> str:
     bare = "".join(line.split('"')[::2])  # not what stands in quotes
     other = decimals and (";" in bare or "\t" in bare)
     return max(";\t" if other else ";\t,", key=bare.count)
+
+
+def proves_comma(cells: Iterable[str]) -> bool:
+    """Is there a number whose comma can only be a decimal one?
+
+    >>> proves_comma(["1.5", "1,200"]), proves_comma(["0,5"]), proves_comma(["12,25"])
+    (False, True, True)
+    """
+    numbers = (cell for cell in cells if "," in cell and isinstance(number(cell), float))
+    return any(not THOUSANDS.fullmatch(cell) for cell in numbers)
 
 
 def filled(cells: Any) -> Any:
@@ -143,7 +193,7 @@ class Table:
         try:
             row = tidy(cells)
         except ValueError as error:
-            raise ValueError(f"{self.path}, line {index + 2}: {error}.") from error
+            raise ValueError(f"{self.path}, line {self.frame.index[index]}: {error}.") from error
         return record_id or "", row.pop("patient_id") or "", row
 
 

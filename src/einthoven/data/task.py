@@ -238,11 +238,12 @@ def binary(columns: Sequence[str], table: dict[str, Any]) -> Task:
         raise ValueError(
             f"[task] takes one number: above (>) or least (>=), got {listed(said)} = {number!r}."
         )
+    told = spell(float(number))
     if table.get("kind", "labels") != "labels":
-        raise ValueError(f"[task] {key} = {number!r} makes a binary task; leave out {key}, or kind.")
+        raise ValueError(f"[task] {key} = {told} makes a binary task; leave out {key}, or kind.")
     if odd := [name for name in ("unit", "standardise", "mean", "sd") if name in table]:
-        raise ValueError(f"[task] {key} = {number!r} makes a binary task; leave out {odd[0]}, which has no say.")
-    labels = tuple(f"{column} {'>' if key == 'above' else '>='} {spell(float(number))}" for column in columns)
+        raise ValueError(f"[task] {key} = {told} makes a binary task; leave out {odd[0]}, which has no say.")
+    labels = tuple(f"{column} {'>' if key == 'above' else '>='} {told}" for column in columns)
     if list(table.get("labels", labels)) != list(labels):
         raise ValueError(f"[task] {key} names its labels itself ({listed(labels)}); leave out labels.")
     name = table.get("name", ", ".join(labels))
