@@ -29,7 +29,11 @@ def write_curve(table: Table, path: Path) -> None:
     drawn = {panel: curves_of(table, panel) for panel in panels(table)}
     several = {key: curves for key, curves in drawn.items() if len(curves) > 1}
     shown = several or {key: curves for key, curves in drawn.items() if curves}
-    lone = {key: curves[0][1] for key, curves in drawn.items() if len(curves) == 1 and several}
+    lone = {
+        panel: curves[0][1]
+        for panel, curves in drawn.items()
+        if len(curves) == 1 and any(alike(panel, other) for other in several)
+    }
     if not shown:
         path.unlink(missing_ok=True)
         return
@@ -40,12 +44,14 @@ def write_curve(table: Table, path: Path) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(4.6 * len(shown), 5.5), 4.6))
         FigureCanvasSVG(figure)
-        panes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        kinds = [SPELT[panel.metric.partition(" ")[0]] for panel in shown]
+        panes = figure.subplots(1, len(shown), sharey=len(set(kinds)) == 1, squeeze=False)[0]
         for pane, (panel, curves) in zip(panes, shown.items(), strict=True):
             draw(pane, table, curves, [lone[other] for other in lone if alike(other, panel)])
             pane.set_title(panel.title, fontsize=10, loc="left")
             pane.set_xlabel(f"{panel.group or 'patients'} with labels in training", color=QUIET)
-        panes[0].set_ylabel(f"test {SPELT[next(iter(shown)).metric.partition(' ')[0]]}")
+        for pane, kind, before in zip(panes, kinds, ["", *kinds], strict=False):
+            pane.set_ylabel(f"test {kind}" if kind != before else "")
         figure.suptitle(f"{table.grid.title} · {sized(table.store)}", x=0.01, ha="left", fontsize=10)
         legend(figure, table, dict.fromkeys(panel.recipe for panel in lone))
         figure.tight_layout(rect=(0, 0.08, 1, 0.98))
