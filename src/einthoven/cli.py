@@ -208,7 +208,7 @@ def evaluate(
     run: Run,
     data: Annotated[Path, typer.Option(help="The store to judge on.")],
     task: Annotated[str | None, typer.Option(help="A task, a column, or 'column > number'.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A .json to write; a map of the test ECGs beside it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .json file; a map of the test ECGs beside it.")] = None,
     which: Annotated[str, typer.Option(help="The output to judge, e.g. embedding.")] = "features",
     sets: Sets = None,
     trust: Trust = False,

@@ -75,11 +75,12 @@ def optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW with a group per learning rate; `rates`: prefix of a parameter's name -> lr."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    kept = undecayed(method)
     for name, weight in method.named_parameters():
         if weight.requires_grad:
             mine = [prefix for prefix in rates or {} if not prefix or name.startswith(prefix + ".")]
             rate = (rates or {})[max(mine, key=len)] if mine else schedule.lr
-            spared = schedule.decay == "matrices" and weight.ndim < 2
+            spared = weight in kept or (schedule.decay == "matrices" and weight.ndim < 2)
             groups.setdefault((rate, 0.0 if spared else schedule.weight_decay), []).append(weight)
     if not groups:
         raise ValueError("Every part of this recipe is frozen: nothing is left to learn.")
@@ -88,6 +89,11 @@ def optimizer(
         betas=(0.9, 0.99 if schedule.schedule == "one_cycle" else 0.999),
         foreach=True,
     )
+
+
+def undecayed(method: Method) -> set[nn.Parameter]:
+    """Return the weights that no decay may shrink, as their parts say by name: `undecayed = ("beta",)`."""
+    return {getattr(part, name) for part in method.modules() for name in getattr(part, "undecayed", ())}
 
 
 class Learner:

@@ -116,13 +116,16 @@ def evaluate(
     and a map of the test records beside it, .svg and .png.
     """
     if out is not None and Path(out).suffix != ".json":
-        raise ValueError(f"The figures are written as .json, and maps beside them: --out {out}.json, not {out}.")
+        raise ValueError(
+            f"The figures are written as .json, and maps beside them: --out {out}.json, not {out}."
+        )
     asked = Asked(what=what, task=task, which=which)
     how: Options = call(Options, options or {}, where="--set")
     if how.map == "umap":
         umap()  # before the work, not after it
     found = judge_embeddings(Path(run), open_store(Path(store)), asked, how, trust=trust)
-    file = Path(out) if out is not None else Path(run) / "evaluate" / f"{usual_name(Path(run), found.figures)}.json"
+    usual = Path(run) / "evaluate" / f"{usual_name(Path(run), found.figures)}.json"
+    file = usual if out is None else Path(out)
     with one_line(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, found.figures)  # first: no map is worth them

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cohorts import store_of
@@ -144,12 +145,17 @@ def test_numbers_are_regressed_and_have_no_clusters(store: Store, runs: dict[str
         python.evaluate("cluster", runs["taught"], store.path, task="age")
 
 
-def test_another_store_is_split_by_the_rule_of_the_run(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_another_store_of_the_kind_keeps_its_patients_apart_as_well(runs: dict[str, Path], tmp_path: Path) -> None:
     chance = np.random.default_rng(5)
     made = [{"big": int(chance.random() < 0.4), "patient": i // 2} for i in range(80)]
     other = store_of(tmp_path / "other", made, signal=True)
     figures, file = python.evaluate("knn", runs["taught"], other.path, options=QUICK)
-    assert figures["counts"]["test"]["records"] == 24
+    told = pd.read_parquet(runs["taught"] / "patients.parquet").set_index("patient_id")["split"]
+    split = planned_for(load(runs["taught"]), other, None).split.named()
+    patient = other.records["patient_id"].to_numpy(dtype=object).astype(str)
+    for name, rows in split.items():  # the same ids: the same people, whom a run may have learned from
+        assert len(rows) and (told.loc[patient[rows]] == name).all()
+        assert figures["counts"][name]["records"] == len(rows)
     assert figures["store"]["fingerprint"] == other.fingerprint
     assert file.name == f"big.knn.{QUICKLY}.{other.source}-{other.fingerprint}.json"
 
@@ -187,9 +193,9 @@ def test_what_cannot_be_is_said_in_one_line(
     [
         ("age > 55", {"column": "age", "above": 55.0}),
         ("age>=5.5e1", {"column": "age", "least": 55.0}),
-        ("arrays/age > 5e1", {"column": "age", "above": 50.0}),
-        ("arrays/age", {"column": "age", "kind": "regression"}),
-        ("arrays/kinds", {"name": "kinds"}),
+        ("python/age > 5e1", {"column": "age", "above": 50.0}),
+        ("python/age", {"column": "age", "kind": "regression"}),
+        ("python/kinds", {"name": "python/kinds"}),
         ("big", {"column": "big"}),
         ("co >", {"column": "co >", "kind": "regression"}),
         ("co > > -.5", {"column": "co >", "above": -0.5}),
@@ -199,7 +205,7 @@ def test_what_cannot_be_is_said_in_one_line(
 def test_a_task_is_a_name_a_column_or_a_threshold(tmp_path: Path, asked: str, told: dict[str, Any]) -> None:
     cells = {"big": 1, "age": 60.5, "kinds": ["a"], "co >": 7.5}
     odd = store_of(tmp_path / "store", [cells | ({"age > 3": 1} if asked == "age > 3" else {})] * 4)
-    assert odd.source == "arrays" and table_of(asked, odd) == told
+    assert odd.source == "python" and table_of(asked, odd) == told
 
 
 def test_each_evaluation_has_a_file_of_its_own(runs: dict[str, Path]) -> None:

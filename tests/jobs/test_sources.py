@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from einthoven import parts
-from einthoven.data.sources.csv import CSV, rate_of
+from einthoven.data.sheet import rate_of
+from einthoven.data.sources.csv import CSV
 from einthoven.data.sources.hdf5 import HDF5
 from einthoven.data.sources.numpy import NumPy
 from einthoven.data.sources.ptbxl import PTBXL, title
@@ -634,6 +635,32 @@ def test_csv_table_with_paths_of_windows(tmp_path: Path, beat: np.ndarray) -> No
     write_csv(tmp_path / "a/b.csv", beat, TWELVE)
     (tmp_path / "table.csv").write_text("path;record_id\na\\b.csv;7\n")
     assert CSV(tmp_path, hertz=100, table="table.csv").read(0).record_id == "7"
+
+
+def test_csv_table_names_the_lines_of_its_file(tmp_path: Path, beat: np.ndarray) -> None:
+    write_csv(tmp_path / "p.csv", beat, TWELVE)
+    rows = ["sep=;", "path;age;report", 'p.csv;60;"two', 'lines"', "", "p.csv;60", "p.csv;old;x"]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    source = CSV(tmp_path, hertz=100, table="table.csv")
+    assert [source.read(n).row["report"] for n in range(2)] == ["two\nlines", ""]
+    with pytest.raises(ValueError, match=r"table\.csv, line 7: age is a number of years"):
+        source.read(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('path,x\np.csv,1\np.csv,"2\np.csv,3\n', "the quote that opens in line 3 is never closed"),
+        ("path,x\np.csv,1\n\np.csv,2,3\n", "line 4: 3 cells where the first line names 2"),
+        ("path,x,x\np.csv,1,2\n", "has column 'x' twice: keep one"),
+        ("\n \n", "it is empty"),
+    ],
+)
+def test_csv_tables_that_are_none(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        CSV(tmp_path, hertz=100, table="table.csv")
+    assert reason in one_line(caught)
 
 
 def test_leads_may_come_from_the_command_line(tmp_path: Path, beat: np.ndarray) -> None:

@@ -5,9 +5,9 @@ import pytest
 
 import einthoven.evaluate as evaluate
 from einthoven.evaluate import Cohort, RandomKernels, logistic, ridge
-from einthoven.layers.kernels import MILLIVOLTS
 from einthoven.evaluate.probe import fit_logistic, predict, standardised
 from einthoven.evaluate.rows import Folds, Rows, demographics
+from einthoven.layers.kernels import MILLIVOLTS
 
 
 def made_up_ecgs(records: int = 4, time: int = 90) -> np.ndarray:

@@ -15,6 +15,8 @@ from einthoven import loop
 from einthoven.checkpoint import load_resume, load_weights, read, save_resume, save_weights
 from einthoven.ecg import Signal
 from einthoven.loop import Average, Learner, Schedule, fit, optimizer
+from einthoven.losses.margin import Margin
+from einthoven.miners.n_pair import NPair
 from einthoven.parts import call
 from einthoven.types import Backbone, Batch, Method, Outputs, Tokens
 
@@ -246,3 +248,11 @@ def test_weights_know_their_signal(tmp_path: Path) -> None:
         load_weights(method, file)
     with pytest.raises(ValueError, match="is not there"):
         load_weights(method, tmp_path / "no.safetensors")
+
+
+def test_no_decay_shrinks_what_a_part_keeps_from_it() -> None:
+    method = toy()
+    method.margin = Margin(labels=2, miner=NPair())
+    groups = optimizer(method, Schedule(steps=1, weight_decay=0.5)).param_groups
+    kept = [weight for group in groups if not group["weight_decay"] for weight in group["params"]]
+    assert len(kept) == 1 and kept[0] is method.margin.beta

@@ -57,7 +57,8 @@ def test_a_number_with_decimals_is_at_least_itself_and_not_above(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(1234567.4, "1234567.4"), (18, "18"), (15.3, "15.3"), (-0.00001234567, "-1.234567e-05")]
+    ("number", "told"),
+    [(1234567.4, "1234567.4"), (18, "18"), (15.3, "15.3"), (-0.00001234567, "-1.234567e-05")],
 )
 def test_a_label_is_named_by_the_whole_number(store: Store, number: float, told: str) -> None:
     made = find_task(store, {"column": "pcwp", "above": number})

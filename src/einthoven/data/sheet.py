@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.convert import number
+from einthoven.data.convert import BROKEN, broken, number
 from einthoven.data.signal import places
 from einthoven.data.tables import proves_comma, separator_of
 from einthoven.data.wfdb16 import decoded, millivolts
@@ -21,8 +21,8 @@ ALONE = "\x1f"  # what separates the cells of a file of one column: no character
 RATES = (20.0, 50_000.0)  # Hz between which a column of times is believed
 
 
-class Held(ValueError):
-    """What is wrong with a file, in words of its own: `bare` says the same and quotes nothing."""
+class Quoting(ValueError):
+    """What is wrong with a file, in its own words; `bare` says so without them."""
 
     def __init__(self, bare: str, quoting: str):
         super().__init__(quoting)
@@ -56,8 +56,9 @@ def read_sheet(
     *,
     index: bool = False,
     usual: float | None = None,
+    quote: bool = True,
 ) -> Sheet:
-    """Read one file, or raise ValueError with what is wrong, the file's name left to the caller.
+    """Read one file, or raise ValueError with its name and what is wrong.
 
     Args:
         path: The file.
@@ -65,7 +66,23 @@ def read_sheet(
         hertz: Its rate (Hz) where that was said; a column of times has to agree.
         index: Does a column that counts the samples stand before the leads?
         usual: The rate (Hz) of a file without times where none was said.
+        quote: May what is said of a file quote it?
     """
+    try:
+        return parse(path, leads, hertz, index=index, usual=usual)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        why = error.bare if isinstance(error, Quoting) and not quote else str(error)
+        raise ValueError(f"{path}: {' '.join(why.split())}.") from error
+    except BROKEN as error:
+        raise ValueError(f"{path}: cannot be read ({broken(error)}).") from error
+
+
+def parse(
+    path: Path, leads: tuple[str, ...], hertz: float | None, *, index: bool, usual: float | None
+) -> Sheet:
+    """Read one file, or raise ValueError with what is wrong."""
     lines = first_lines(path)
     if "\0" in lines[0]:
         raise ValueError("holds binary data, not a table of text")
@@ -111,7 +128,7 @@ def head_of(first: list[str], leads: tuple[str, ...], index: bool) -> Head:
     if not leads:
         what = "its first line names no ECG lead"
         remedy = "; name them there, or say leads= where all such files have one order"
-        raise Held(what + remedy, f"{what}: {', '.join(first)[:100] or 'it is empty'}")
+        raise Quoting(what + remedy, f"{what}: {', '.join(first)[:100] or 'it is empty'}")
     if len(first) != index + len(leads):
         beside = " beside an index" if index else ""
         raise ValueError(f"has {len(first)} columns where `leads` names {len(leads)}{beside}")
@@ -148,7 +165,7 @@ def named_factor(unit: str) -> float | None:
     """Return the millivolts of a unit beside a lead's name, None where there is none."""
     if unit and millivolts(unit) is None:
         what = "which is no unit of voltage"
-        raise Held(f"gives a lead in a unit {what}", f"gives a lead in {unit!r}, {what}")
+        raise Quoting(f"gives a lead in a unit {what}", f"gives a lead in {unit!r}, {what}")
     return millivolts(unit)
 
 
@@ -172,7 +189,7 @@ def read_numbers(
             cells = table[place].astype(str)  # where one is bad, pandas leaves a decimal comma in the others
             line = next((n for n in bad.nonzero()[0] if isinstance(number(cells.iloc[n]), str)), bad.argmax())
             cell = cells.iloc[line][:40]
-            raise Held(
+            raise Quoting(
                 f"sample {line + 1} of column {place + 1} is no number; mend the file",
                 f"row {line + 1} of column {names[place]}: {cell!r} is no number",
             )
@@ -190,7 +207,7 @@ def timed(column: Float[np.ndarray, " time"], name: str, unit: str) -> float | N
     unit = (unit or TIMES[name.lower()]).lower()
     if unit not in SECONDS:
         what = "has a column of times"
-        raise Held(f"{what} that is not in s, ms or us", f"{what} in {unit!r}, not in s, ms or us")
+        raise Quoting(f"{what} that is not in s, ms or us", f"{what} in {unit!r}, not in s, ms or us")
     return rate_of(column * SECONDS[unit])
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.data.convert import MISSING, number, plain, tidy
+from einthoven.data.convert import MISSING, SEXES, number, plain, tidy
 from einthoven.data.files import checksum
 from einthoven.data.signal import places
 from einthoven.data.wfdb16 import millivolts
@@ -21,7 +21,7 @@ from einthoven.data.wfdb16 import millivolts
 PATHS = ("path", "file", "filename")
 IDS = ("record_id", "patient_id")
 KNOWN = (*IDS, "age", "sex", "fold", "report", *PATHS)
-END = "\x1f"  # a line that no table holds
+END = "\0"  # a line that no table of text holds
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")  # a number whose comma or point may be of those
 LOOKED_AT = 16  # records that `units = "auto"` looks at
 # Range of an ECG's middle lead in each unit. Between these lies doubt: counts of a converter, mostly.
@@ -38,40 +38,53 @@ class Cells:
     separator: str
 
 
-def read_cells(path: Path) -> Cells:
+def read_cells(path: Path, *, short: bool = True) -> Cells:
     """Read a table as text without blanks around it; lines of nothing but blanks are no rows.
 
     The text is UTF-8 or, as older programs write it, Windows-1252; the separator is that of the first line.
+    No column but those without a name has the name of another. Where no line may be `short`, lines of
+    nothing but separators are no rows, either.
     """
     try:
         content = told(path)
-        filled = [line for line in content.split("\n", 16)[:16] if line.strip()]
-        marked = bool(filled) and filled[0].lower().startswith("sep=")  # what Excel writes for itself
-        separator = filled[0][4:5].strip("\r") or "," if marked else separator_of("".join(filled[:1]))
+        first = [line for line in content.split("\n", 16)[:16] if line.strip()][:2]
+        marked = bool(first) and first[0].lower().startswith("sep=")  # what Excel writes for itself
+        separator = first[0][4:5].strip("\r") or "," if marked else separator_of("".join(first[:1]))
         # The last line is ours: a quote that is never closed would swallow it.
         reader = csv.reader(chain(io.StringIO(content, newline=""), [END]), delimiter=separator)
         begins, rows = [1], []
         for row in reader:
-            rows.append([cell.strip() for cell in row])
+            rows.append(row)
             begins.append(reader.line_num + 1)
+        if rows.pop() != [END]:
+            raise ValueError(f"the quote that opens in line {begins[-2]} is never closed")
+        rows = [[cell.strip() for cell in row] for row in rows]
         whole = [(line, row) for line, row in zip(begins, rows, strict=False) if len(row) > 1 or any(row)]
-        return cells_of(whole[marked:], separator)
+        cells = cells_of(whole[marked:], separator, short)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as a table ({error.strerror or error}).") from error
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of comma-separated text ({error}).") from error
+    refuse_twice(path, filter(None, cells.names))
+    return cells
 
 
-def cells_of(whole: list[tuple[int, list[str]]], separator: str) -> Cells:
+def refuse_twice(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table with two columns of one name."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{path} has column {twice[0]!r} twice: keep one.")
+
+
+def cells_of(whole: list[tuple[int, list[str]]], separator: str, short: bool) -> Cells:
     """Tell the first line from the others, or refuse a table that is not one."""
-    if whole.pop()[1] != [END]:
-        raise ValueError("a quote in it is never closed")
     if not whole:
         raise ValueError("it is empty")
     (_, names), *others = whole
+    others = [(line, row) for line, row in others if short or any(row)]
     for line, row in others:
-        if len(row) > len(names):
-            raise ValueError(f"line {line}: {len(row)} cells where the first line names {len(names)}")
+        if len(row) > len(names) or (len(row) < len(names) and not short):
+            said = f"line {line}: {len(row)} cells where the first line names {len(names)}"
+            raise ValueError(f"{said}; text with separators or line breaks in it stands in quotes")
     return Cells(tuple(names), [row for _, row in others], [line for line, _ in others], separator)
 
 
@@ -86,14 +99,13 @@ def read_table(path: Path, key: str = "") -> Any:
     table = read_cells(path)
     named = [name or f"Unnamed: {place}" for place, name in enumerate(table.names)]
     names = [name.lower() if name.lower() in KNOWN else name for name in named]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{path} has column {twice[0]!r} twice: keep one.")
+    refuse_twice(path, names)
     words = {*IDS, *PATHS, "report"}
     if key and key not in names:
         words.add(names[0])
-    columns = list(zip_longest(*table.rows, fillvalue="")) or [()] * len(names)
     cells = {
-        name: pd.Series(column, table.lines, dtype=object) for name, column in zip(names, columns, strict=True)
+        name: pd.Series([*column_of(table.rows, place)], table.lines, dtype=object)
+        for place, name in enumerate(names)
     }
     comma = table.separator != "," and any(
         cell.str.fullmatch(r"[+-]?\d+,\d+").any() for name, cell in cells.items() if name not in words
@@ -101,6 +113,11 @@ def read_table(path: Path, key: str = "") -> Any:
     return pd.DataFrame(
         {name: filled(cell) if name in words else typed(cell, comma) for name, cell in cells.items()}
     )
+
+
+def column_of(rows: Iterable[list[str]], place: int) -> Iterator[str]:
+    """Yield the cells of a column, "" for those of short lines."""
+    return (row[place] if place < len(row) else "" for row in rows)
 
 
 def told(path: Path) -> str:
@@ -133,6 +150,23 @@ def proves_comma(cells: Iterable[str]) -> bool:
     """
     numbers = (cell for cell in cells if "," in cell and isinstance(number(cell), float))
     return any(not THOUSANDS.fullmatch(cell) for cell in numbers)
+
+
+def measured(cell: str, comma: bool) -> float | None:
+    """Read a number, or nothing; a refusal does not quote it.
+
+    `comma` says whether a comma is known to be the decimal sign.
+
+    >>> measured("1,200", True), measured("1.200", False), measured("12,5", False), measured("", False)
+    (1.2, 1.2, 12.5, None)
+    """
+    value = number(cell)
+    if isinstance(value, str):
+        raise ValueError("is not a number; write it as one, or leave the cell empty")
+    if THOUSANDS.fullmatch(cell) and ("," in cell) != comma:
+        sign = "comma" if "," in cell else "point"
+        raise ValueError(f"has a {sign} that may be one of thousands; write it without")
+    return None if value is None else float(value)
 
 
 def filled(cells: Any) -> Any:
@@ -259,3 +293,72 @@ def time_first(shape: tuple[int, ...], leads: int, where: Any) -> bool:
             f"{where}: shape {shape} has no axis of {leads} leads; name those it has with leads=."
         )
     return last
+
+
+def sexes(cells: Sequence[str], lines: Sequence[int], male: str, where: str) -> list[str | None]:
+    """Read sex from words, or from codes of which one is said to mean male; a refusal quotes no free text.
+
+    Args:
+        cells: The column.
+        lines: The line of the file on which each cell stands.
+        male: The value that means male, or "" where nobody said.
+        where: Names the file and the column.
+    """
+    words = [spelt(cell) for cell in cells]
+    first: dict[str, int] = {}  # the line on which each value first stands
+    for word, line in zip(words, lines, strict=True):
+        if word not in MISSING:
+            first.setdefault(word, line)
+    meaning = {word: SEXES.get(word) for word in first}
+    if not male:
+        refuse_codes(first, where)
+    elif any(meaning.values()):
+        meaning |= with_words(first, male, where)
+    else:
+        if len(more := [line for word, line in first.items() if word != spelt(male)]) > 1:
+            raise ValueError(
+                f"{where} holds {len(first)} values: with male={male} there can be one other, and line "
+                f"{more[1]} holds one more; empty the rest."
+            )
+        meaning = {word: "male" if word == spelt(male) else "female" for word in first}
+    return [meaning.get(word) for word in words]
+
+
+def refuse_codes(first: Mapping[str, int], where: str) -> None:
+    """Refuse codes of which nobody said what they mean."""
+    codes = sorted(word for word in first if re.fullmatch(r"[\d.+-]+|yes|no|[yntx]", word))
+    if codes:
+        short = all(len(code) == 1 or code.isalpha() for code in codes)
+        held = ", ".join(codes) if short else f"{len(codes)} codes (one in line {first[codes[0]]})"
+        example = codes[0] if short else "that"
+        said = f"{where} holds {held} and does not say which is male"
+        raise ValueError(f"{said}: say --set male={example} or another of them.")
+
+
+def with_words(first: Mapping[str, int], male: str, where: str) -> dict[str, str | None]:
+    """Return what is male by the user's word, unless the words of the column speak against it."""
+    man = spelt(male)
+    known = [word for word in first if word in SEXES]
+    strange = man not in SEXES and (man not in first or any(SEXES[word] == "male" for word in known))
+    if strange or SEXES.get(man) == "female":
+        raise ValueError(
+            f"{where} holds words (the first in line {first[known[0]]}) that male={male} does not fit: leave "
+            "male out, or write every sex as a word."
+        )
+    for word, line in first.items():
+        if word != man and word not in SEXES:
+            raise ValueError(
+                f"{where}, line {line}: neither a word for a sex nor male={male}; write it as a word, or "
+                "leave male out, then it is unknown."
+            )
+    return {man: "male"}
+
+
+def spelt(cell: str) -> str:
+    """Spell a code in one way: `True`, `1.0` and `1` are three spellings of "1".
+
+    >>> spelt("True"), spelt("0.0"), spelt(" Female")
+    ('1', '0', 'female')
+    """
+    word = cell.strip().lower()
+    return {"true": "1", "false": "0"}.get(word, word.removesuffix(".0"))

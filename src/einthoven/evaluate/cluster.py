@@ -1,10 +1,11 @@
 """Clustering: do the groups that k-means finds in embeddings agree with the labels?
 
-NMI is the mutual information of cluster and class over the mean of their entropies; ARI the Rand index
-less what chance gives. NMI is not 0 by chance: `chance` says what the same clusters reach when patients
-swap classes; a patient's records stay together, for they share more than the class. The interval is a jackknife over patients with the clusters as they are: what other patients would
-give. A bootstrap would not do: it repeats records, and repeated records always agree with themselves, which
-lifts the NMI. `sd` is what other starts of k-means would give; it is not part of the interval.
+NMI is the mutual information of cluster and class over the mean of their entropies; ARI the Rand index less
+what chance gives. NMI is not 0 by chance: `chance` says what the same clusters reach when patients swap
+classes; a patient's records stay together, for they share more than the class. The interval is a jackknife
+over patients with the clusters as they are: what other patients would give. A bootstrap would not do: it
+repeats records, and repeated records always agree with themselves, which lifts the NMI. `sd` is what other
+starts of k-means would give; it is not part of the interval.
 """
 
 import warnings
@@ -75,7 +76,7 @@ def cluster(
     best = found[int(np.argmin([spread for _, spread in found]))][0]
     scores = np.array([agreement(contingency(named, groups)) for groups, _ in found])
     mixed = [agreement(contingency(other, best)) for other in shuffled(named, patient[some], seed)]
-    chance, sd = np.mean(mixed or [(np.nan, np.nan)], axis=0), scores.std(axis=0)
+    chance, sd = np.mean(mixed, axis=0) if mixed else np.full(2, np.nan), scores.std(axis=0)
     nmi, ari = jackknife(named, best, patient[some])
     told = [(float(pair[0]), float(pair[1])) for pair in (chance, sd)]
     return Clustered(nmi, ari, told[0], told[1], count, len(points))

@@ -3,8 +3,8 @@
 Under the null hypothesis the labels "model a" and "model b" (or "this group" and "the rest") may be swapped
 within (or among) patients. p is the share of swaps that differ at least as much, two-sided, the observed
 one counted in: (1 + count) / (1 + permutations), so never 0. Permutations of which the difference is
-undefined (a group without a positive, say) are left out; where more than half are, p is NaN. Bootstrap replicates are no data: a test on
-them measures how many there are.
+undefined (a group without a positive, say) are left out; where more than half are, p is NaN. Bootstrap
+replicates are no data: a test on them measures how many there are.
 """
 
 from typing import Any, NamedTuple

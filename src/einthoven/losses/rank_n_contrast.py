@@ -16,9 +16,9 @@ __all__ = ["RankNContrast"]
 class RankNContrast(Loss):
     """Mean over pairs (i, j) of -log(s_ij / sum of s_ik over all k whose value is as far from i's as j's).
 
-    "As far" is as far (but for rounding) or farther, j itself among them; s = exp(-distance / temperature), the distance of
-    embeddings as they come, `l2` or `l1`. The value is the (first) target's, or that of any `column` of the
-    store, which may be another than the task's. Records without one take no part.
+    "As far" is as far (but for rounding) or farther, j itself among them; s = exp(-distance / temperature),
+    the distance of embeddings as they come, `l2` or `l1`. The value is the (first) target's, or that of any
+    `column` of the store, which may be another than the task's. Records without one take no part.
     """
 
     asks = ("embedding",)

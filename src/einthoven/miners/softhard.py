@@ -17,7 +17,8 @@ class Softhard(Miner):
     """Positive: farther than the nearest negative; negative: nearer than the farthest positive.
 
     Each is chosen at random among those, or, where there are none, among all of its kind. Distances are
-    Euclidean, of embeddings; their squares would choose the same. Classes, unknown labels and views are as for `n_pair`.
+    Euclidean, of embeddings; their squares would choose the same. Classes, unknown labels and views are as
+    for `n_pair`.
     """
 
     asks: ClassVar[tuple[str, ...]] = ("embedding",)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from einthoven.data.convert import BROKEN, broken
 from einthoven.data.sheet import Sheet, read_sheet
 from einthoven.data.tables import PATHS, Table, guess, lead_list, spread, unit_factor
 from einthoven.ecg import Record, Source
@@ -73,15 +72,7 @@ class CSV(Source):
 
     def sheet(self, index: int) -> Sheet:
         """Read the numbers of one file."""
-        path = self.path / self.files[index]
-        try:
-            return read_sheet(path, self.leads, self.hertz)
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}.") from error
-        except BROKEN as error:
-            raise ValueError(f"{path}: cannot be read ({broken(error)}).") from error
+        return read_sheet(self.path / self.files[index], self.leads, self.hertz)
 
     def read(self, index: int) -> Record:
         """Read one record; without a table its id is its path, and it is its own patient."""
