@@ -145,7 +145,7 @@ def test_numbers_are_regressed_and_have_no_clusters(store: Store, runs: dict[str
         python.evaluate("cluster", runs["taught"], store.path, task="age")
 
 
-def test_another_store_of_the_kind_keeps_its_patients_apart_as_well(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_another_store_of_the_kind_keeps_patients_apart(runs: dict[str, Path], tmp_path: Path) -> None:
     chance = np.random.default_rng(5)
     made = [{"big": int(chance.random() < 0.4), "patient": i // 2} for i in range(80)]
     other = store_of(tmp_path / "other", made, signal=True)

@@ -21,7 +21,7 @@ from einthoven.data.wfdb16 import millivolts
 PATHS = ("path", "file", "filename")
 IDS = ("record_id", "patient_id")
 KNOWN = (*IDS, "age", "sex", "fold", "report", *PATHS)
-END = "\0"  # a line that no table of text holds
+END = "\0"  # what no text holds
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")  # a number whose comma or point may be of those
 LOOKED_AT = 16  # records that `units = "auto"` looks at
 # Range of an ECG's middle lead in each unit. Between these lies doubt: counts of a converter, mostly.
@@ -34,7 +34,7 @@ class Cells:
 
     names: tuple[str, ...]
     rows: Sequence[list[str]]  # none longer than the first line, but some may be shorter
-    lines: Sequence[int]  # of the file, on which each row begins
+    lines: list[int]  # of the file, on which each row begins
     separator: str
 
 
@@ -47,16 +47,18 @@ def read_cells(path: Path, *, short: bool = True) -> Cells:
     """
     try:
         content = told(path)
-        first = [line for line in content.split("\n", 16)[:16] if line.strip()][:2]
-        marked = bool(first) and first[0].lower().startswith("sep=")  # what Excel writes for itself
-        separator = first[0][4:5].strip("\r") or "," if marked else separator_of("".join(first[:1]))
+        first = next((line for line in content.split("\n", 16)[:16] if line.strip()), "")
+        marked = first.lower().startswith("sep=")  # what Excel writes for itself
+        separator = first[4:5].strip("\r") or "," if marked else separator_of(first)
         # The last line is ours: a quote that is never closed would swallow it.
-        reader = csv.reader(chain(io.StringIO(content, newline=""), [END]), delimiter=separator)
+        end = [END, END]
+        lines = chain(io.StringIO(content, newline=""), [separator.join(end)])
+        reader = csv.reader(lines, delimiter=separator)
         begins, rows = [1], []
         for row in reader:
             rows.append(row)
             begins.append(reader.line_num + 1)
-        if rows.pop() != [END]:
+        if rows.pop() != end:
             raise ValueError(f"the quote that opens in line {begins[-2]} is never closed")
         rows = [[cell.strip() for cell in row] for row in rows]
         whole = [(line, row) for line, row in zip(begins, rows, strict=False) if len(row) > 1 or any(row)]
@@ -104,7 +106,7 @@ def read_table(path: Path, key: str = "") -> Any:
     if key and key not in names:
         words.add(names[0])
     cells = {
-        name: pd.Series([*column_of(table.rows, place)], table.lines, dtype=object)
+        name: pd.Series([*column_of(table.rows, place)], table.lines, dtype=str)
         for place, name in enumerate(names)
     }
     comma = table.separator != "," and any(

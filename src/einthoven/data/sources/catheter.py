@@ -199,7 +199,7 @@ class Register:
         found = {}
         for ours in self.names.keys() - WHO.keys() - NUMBERS:
             comma = self.comma or (self.separator != "," and proves_comma(self[ours]))
-            found[ours] = [plain(value) for value in typed(pd.Series(self[ours], dtype=object), comma)]
+            found[ours] = [plain(value) for value in typed(pd.Series(self[ours], dtype=str), comma)]
         return dict(sorted(found.items()))
 
     def numbers(self, at: int) -> dict[str, float | str | None]:

@@ -1,7 +1,8 @@
 """How well the made-up filling pressure could be told at best: by one who knew all but the catheter's error.
 
-No ECG tells the pressure exactly, so what a network can reach lies lower. Nothing lies higher, save by the
-luck of a small test set.
+No ECG tells the pressure exactly, so what a network can reach lies lower. No squared error is smaller and no
+correlation or area larger, save by the luck of a small test set. The mean absolute error is that of the same
+answer, the mean reading, where the median would be the best: it is no bound, but close to one.
 """
 
 import math
@@ -13,10 +14,10 @@ from einthoven.data.synthesis.cohort import CATHETER, HIGHEST, LOWEST, draw_visi
 
 
 class Ceiling(NamedTuple):
-    """The figures of the best possible answer to `pcwp`."""
+    """The figures of the answer to `pcwp` that is best by squared error, correlation and rank."""
 
     rmse: float  # mmHg
-    mae: float  # mmHg
+    mae: float  # mmHg, of the answer that is best by squared error
     r2: float
     pearson: float
     auroc: float  # of pcwp > above
