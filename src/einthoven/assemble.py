@@ -139,6 +139,7 @@ def refuse_unserved(method: Method, task: Task) -> None:
         if task.kind == "unlabelled":
             raise ValueError(f"{type(part).__name__} learns from labels, and the recipe has no [task].")
         fit = [name for name in names(part.kind) if task.kind in find(part.kind, name).serves]
+        fit.sort(key=lambda name: find(part.kind, name).asks != part.asks)  # what reads the same comes first
         where = "loss.name" if isinstance(part, Loss) else "loss.miner.name"
         raise ValueError(
             f"{type(part).__name__} does not serve {task.name!r} ({task.kind}); "

@@ -79,7 +79,7 @@ def test_rates_grow_along_every_network(name: str) -> None:
     backbone(torch.randn(2, 12, 250))
     assert met == [stage for stage, _ in rates[1:]]
     steps = [rate for _, rate in rates[1:]]
-    assert len(steps) > 1 or name.startswith("lstm")
+    assert len(steps) > 1 or name.startswith("lstm") or not [*backbone.parameters()]
     if steps:
         assert steps[0] == pytest.approx(1e-4) and steps[-1] == pytest.approx(1e-2)
     assert all(b / a == pytest.approx(steps[1] / steps[0]) for a, b in pairwise(steps))
