@@ -26,6 +26,7 @@ class Memo:
         if hertz <= 0:
             raise ValueError(f"A distance compares ECGs at a rate above 0 Hz, got hertz = {hertz:g}.")
         self.signals, self.hertz, self.compare = signals, hertz, compare
+        self.count = 0 if signals is None else len(signals.records)  # once: a store lists millions slowly
         self.place: Int[np.ndarray, " record"] | None = None  # of each row in the table, -1: not met
         self.table = np.full((0, 0), np.nan, np.float32)
         self.met = 0
@@ -35,7 +36,7 @@ class Memo:
         if self.signals is None:
             raise ValueError("A distance between raw ECGs needs the store, which is known in training only.")
         few, back = np.unique(rows, return_inverse=True)
-        if len(self.signals.records) > MOST:
+        if self.count > MOST:
             known = self.computed(few, np.full((len(few), len(few)), np.nan, np.float32))
         else:
             places = self.places(few)
@@ -59,9 +60,8 @@ class Memo:
 
     def places(self, rows: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
         """Return where rows stand in the table, which grows with those not met before."""
-        assert self.signals is not None
         if self.place is None:
-            self.place = np.full(len(self.signals.records), -1)
+            self.place = np.full(self.count, -1)
         new = rows[self.place[rows] < 0]
         self.place[new] = self.met + np.arange(len(new))
         self.met += len(new)
