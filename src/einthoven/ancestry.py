@@ -43,6 +43,16 @@ def starts(table: Any) -> Iterator[Path]:
                 yield from starts(value)
 
 
+def read(file: Path) -> pd.DataFrame:
+    """Read where patients stood, or say that the file is damaged."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        return pd.read_parquet(file)
+    except ArrowInvalid as damage:
+        raise ValueError(f"{file} cannot be read: restore it, or train that run again.") from damage
+
+
 def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
     """Return on which side the patients of this store stood in earlier runs; learned from counts most.
 
@@ -60,7 +70,7 @@ def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
                 f"{run} has no {FILE}, so whom it learned from is unknown, and this run could be tested on "
                 "them: train it again with this version."
             )
-        told = pd.read_parquet(run / FILE)
+        told = read(run / FILE)
         sides = told["split"].map(NAMES.index).to_numpy(dtype=np.int64)
         for who, side in zip(told["patient_id"], sides.tolist(), strict=True):
             held[who] = min(side, held.get(who, side))

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +110,17 @@ def edit(recipe: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals or not path.strip():
         raise ValueError(f"--set takes key=value, got {change!r}.")
-    *way, last = [step.strip() for step in path.split(".")]
-    place: Any = recipe
-    for step in way:
-        place = step_into(place, step, change)
+    way = [step.strip() for step in path.split(".")]
+    last, place = way[-1], recipe
+    for step, after in pairwise(way):
+        place = step_into(place, step, after, change)
     if isinstance(place, list) or not isinstance(place, dict):
         raise ValueError(f"--set {change}: {path} is no place in the recipe.")
     place[last] = value_of(text.strip())
 
 
-def step_into(place: Any, step: str, change: str) -> Any:
-    """Go one step down: a table's key, or the number of an [[x]]; `loss.weight` means the only loss."""
+def step_into(place: Any, step: str, after: str, change: str) -> Any:
+    """Go one step down: a table's key, or the number of an [[x]]; the only loss is `loss` or `loss.0`."""
     if isinstance(place, list):
         if not step.isdigit() or int(step) >= len(place):
             raise ValueError(f"--set {change}: say which one, 0 to {len(place) - 1}, as in loss.0.weight=1.")
@@ -127,7 +128,7 @@ def step_into(place: Any, step: str, change: str) -> Any:
     if not isinstance(place, dict):
         raise ValueError(f"--set {change}: {step!r} is not in a table.")
     down = place.setdefault(step, {})
-    return down[0] if isinstance(down, list) and len(down) == 1 else down
+    return down[0] if isinstance(down, list) and len(down) == 1 and not after.isdigit() else down
 
 
 def value_of(text: str) -> Any:

@@ -195,3 +195,13 @@ def test_a_matrix_is_whole_or_not_there(signals: Held, tmp_path: Path) -> None:
         write_matrix(tmp_path, Broken(), np.arange(3), signals)
     with pytest.raises(ValueError, match="no finished distances"):
         parts.build("distances", {"name": "precomputed", "path": str(tmp_path)}, signals=signals)
+
+
+@pytest.mark.parametrize("name", ["precomputed", "surrogate"])
+def test_a_damaged_file_is_one_line(name: str, signals: Held, tmp_path: Path) -> None:
+    write_matrix(tmp_path, parts.build("distances", {"name": "dtw"}, signals=signals), all_rows(), signals)
+    (tmp_path / "matrix.npy").write_bytes((tmp_path / "matrix.npy").read_bytes()[:200])
+    (tmp_path / "vectors.parquet").write_text("broken")
+    path = tmp_path / "vectors.parquet" if name == "surrogate" else tmp_path
+    with pytest.raises(ValueError, match=r"(matrix.npy|vectors.parquet) cannot be read: make"):
+        parts.build("distances", {"name": name, "path": str(path)}, signals=signals)

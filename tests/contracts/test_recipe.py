@@ -23,6 +23,15 @@ def test_edits_reach_their_place() -> None:
     assert made["signal"] == {"scale": [0.0, 1.5]} and made["seed"] == 3
 
 
+def test_the_only_one_of_a_list_has_a_number_too() -> None:
+    for change in ("loss.miner.name=n_pair", "loss.0.miner.name=n_pair"):
+        made = {"loss": [{"name": "triplet", "miner": {"name": "semihard"}}]}
+        recipe.edit(made, change)
+        assert made == {"loss": [{"name": "triplet", "miner": {"name": "n_pair"}}]}
+    with pytest.raises(ValueError, match="say which one, 0 to 0"):
+        recipe.edit({"loss": [{"name": "triplet"}]}, "loss.1.weight=2")
+
+
 @pytest.mark.parametrize("change", ["nothing", "=3", "loss.weight=1", "loss.5.weight=1", "seed.more=1"])
 def test_edits_that_lead_nowhere(change: str) -> None:
     with pytest.raises(ValueError, match="--set"):

@@ -123,6 +123,11 @@ def test_a_run_is_never_tested_on_whom_the_run_that_it_starts_from_has_learned(
         assert seen and seen <= split_of(alone)[name]
     again = train(made | {"backbone": made["backbone"] | {"start": str(run)}}, store.path, tmp_path / "two")
     assert split_of(again) == split_of(run) == split_of(alone)
+    (run / "patients.parquet").write_text("broken")
+    with pytest.raises(
+        ValueError, match=r"patients\.parquet cannot be read: restore it, or train that run again"
+    ):
+        plan(made | {"backbone": made["backbone"] | {"start": str(run)}}, store)
     (run / "patients.parquet").unlink()
     with pytest.raises(ValueError, match=r"one has no patients\.parquet, so whom it learned from is unknown"):
         plan(made | {"backbone": made["backbone"] | {"start": str(run)}}, store)

@@ -40,8 +40,12 @@ def read_vectors(path: str, signals: Signals) -> Float[np.ndarray, "record dim"]
             "Make it: einthoven embed RUN STORE --which embedding --out FILE.parquet"
         )
     import pandas as pd
+    from pyarrow import ArrowInvalid
 
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path)
+    except ArrowInvalid as damage:
+        raise ValueError(f"{path} cannot be read: make it again with `einthoven embed`.") from damage
     if "record_id" not in table or table.shape[1] < 3:
         raise ValueError(f"{path} holds no vectors with record ids: make it with `einthoven embed`.")
     numbers = table.drop(columns=["record_id", "patient_id"], errors="ignore").to_numpy(np.float32)

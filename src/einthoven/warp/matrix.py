@@ -110,7 +110,10 @@ def read_matrix(folder: Path, signals: Signals) -> Matrix:
             f"{folder} holds distances of store {facts['store']}, this is store {signals.fingerprint}: "
             "make them anew with `einthoven distances`, or set `path` to those of this store."
         )
-    table = np.load(folder / "matrix.npy", mmap_mode="r")
+    try:
+        table = np.load(folder / "matrix.npy", mmap_mode="r")
+    except (OSError, ValueError) as damage:
+        raise ValueError(f"{folder / 'matrix.npy'} cannot be read: make the distances anew.") from damage
     place = np.full(facts["records"], -1)
     place[facts["rows"]] = np.arange(len(facts["rows"]))
     return Matrix(table, place, facts)
