@@ -4,7 +4,7 @@ Axes: batch, lead, time (samples), token, dim, label. Signals are float32 milliv
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, NamedTuple
 
@@ -26,6 +26,8 @@ __all__ = [
     "Method",
     "Miner",
     "Outputs",
+    "PatchBackbone",
+    "Patches",
     "Record",
     "Sampler",
     "Signal",
@@ -69,6 +71,29 @@ class Tokens(NamedTuple):
     special: Float[Tensor, "batch special dim"] | None = None
 
 
+class Patches(NamedTuple):
+    """Raw pieces of scaled ECGs and where each was cut.
+
+    `rows`: they form so many equal rows, one a lead; `aligned`: these hold the same times, column by column.
+    """
+
+    values: Float[Tensor, "batch patch samples"]
+    lead: Int[Tensor, "batch patch"]  # into LEADS; len(LEADS): all leads together
+    time: Int[Tensor, "batch patch"]  # 0, 1, 2 ... along the crop
+    real: Bool[Tensor, "batch patch"] | None = None  # None: all are; an absent lead's are not
+    rows: int | None = None
+    aligned: bool = False
+
+    def take(
+        self, where: Int[Tensor, "batch kept"], rows: int | None = None, *, aligned: bool = False
+    ) -> "Patches":
+        """Pick patches; say `rows` if as many are picked from every row, row by row."""
+        values = self.values.gather(1, where[..., None].expand(-1, -1, self.values.shape[2]))
+        lead, time = self.lead.gather(1, where), self.time.gather(1, where)
+        real = None if self.real is None else self.real.gather(1, where)
+        return Patches(values, lead, time, real, rows, aligned)
+
+
 class Triplets(NamedTuple):
     """Places in a batch: of an anchor, of one that belongs to it and of one that does not."""
 
@@ -101,6 +126,13 @@ class Backbone(nn.Module, ABC):
         self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
     ) -> Float[Tensor, "batch wanted time"]:
         """Put leads in the wanted order by name, zeros where absent; check the length and scale."""
+        ordered, present = self.ordered(ecg, leads)
+        return scaled(ordered, present, self.wants)
+
+    def ordered(
+        self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
+    ) -> tuple[Float[Tensor, "batch wanted time"], Bool[Tensor, "batch wanted"] | None]:
+        """Put leads in the wanted order by name and say which are present (None: all); check the length."""
         if ecg.shape[2] != self.wants.samples:
             raise ValueError(f"Got {ecg.shape[2]} samples; this backbone reads {self.wants.samples}.")
         if leads is None:
@@ -108,10 +140,49 @@ class Backbone(nn.Module, ABC):
                 raise ValueError(
                     f"Got {ecg.shape[1]} leads without names; this backbone reads {len(self.wants.leads)}."
                 )
-            return scaled(ecg, None, self.wants)
+            return ecg, None
         wanted = torch.tensor([LEADS.index(name) for name in self.wants.leads], device=ecg.device)
         match = (wanted[None, :, None] == leads[:, None, :]).to(ecg.dtype)  # batch wanted lead
-        return scaled(match @ ecg, match.sum(2) > 0, self.wants)
+        return match @ ecg, match.sum(2) > 0
+
+
+class PatchBackbone(Backbone):
+    """A backbone that can read part of an ECG. `patch` is (leads, samples): one lead, or all of `wants`."""
+
+    patch: tuple[int, int]
+
+    @abstractmethod
+    def encode(self, patches: Patches) -> Tokens:
+        """Relate the given patches to each other; token i is patch i."""
+
+    def forward(
+        self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
+    ) -> Tokens:
+        """Encode whole ECGs in millivolts."""
+        return self.encode(self.patchify(ecg, leads))
+
+    def patchify(
+        self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
+    ) -> Patches:
+        """Scale and cut ECGs in millivolts, lead by lead: also what those who reconstruct aim at.
+
+        A lead that is zero throughout is absent: nothing was plugged in. A rest shorter than a patch is left.
+        """
+        ordered, present = self.ordered(ecg, leads)
+        live = ordered.ne(0).any(2)
+        present = live if present is None else present & live
+        cut = scaled(ordered, present, self.wants).unfold(2, self.patch[1], self.patch[1])
+        batch, rows, steps, _ = cut.shape
+        time = torch.arange(steps, device=ecg.device).repeat(rows).expand(batch, -1)
+        if self.patch[0] > 1:
+            values = cut.transpose(1, 2).flatten(2)
+            return Patches(
+                values, torch.full_like(time[:, :steps], len(LEADS)), time[:, :steps], rows=1, aligned=True
+            )
+        named = torch.tensor([LEADS.index(name) for name in self.wants.leads], device=ecg.device)
+        lead = named.repeat_interleave(steps).expand(batch, -1)
+        real = None if bool(present.all()) else present.repeat_interleave(steps, 1)
+        return Patches(cut.flatten(1, 2), lead, time, real, rows, aligned=True)
 
 
 def scaled(
@@ -222,3 +293,7 @@ class Method(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Run after each optimiser step; `progress` rises to 1 (for teachers)."""
+
+    def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
+        """Say what is wrong, by the means of what `forward` logged over some steps: one line each."""
+        return ()
