@@ -17,6 +17,7 @@ from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
 from einthoven.parts import Builder, call, find, hint, names
 from einthoven.plan import Plan, tells_apart
+from einthoven.processes import ALONE, Processes
 from einthoven.recipe import several
 from einthoven.settings import Settings
 from einthoven.types import Augment, Head, Loss, Method, Miner, Sampler
@@ -32,6 +33,7 @@ class Job:
     loader: Loader
     augment: nn.Sequential
     device: str
+    processes: Processes = ALONE
 
     @property
     def makes_views(self) -> bool:
@@ -178,8 +180,8 @@ def columns_read(method: Method, planned: Plan) -> list[str]:
     return reads
 
 
-def assemble(planned: Plan, device: str) -> Job:
-    """Build all that a recipe describes."""
+def assemble(planned: Plan, device: str, processes: Processes = ALONE) -> Job:
+    """Build all that a recipe describes, for one of several processes."""
     recipe, wants, task = planned.recipe, planned.wants, planned.task
     schedule: Schedule = call(Schedule, recipe["train"], where="train")
     validation = planned.truth[planned.split.validation]
@@ -187,10 +189,10 @@ def assemble(planned: Plan, device: str) -> Job:
     if schedule.keep == "best-auroc" and not tells:
         raise ValueError("[train] keep = 'best-auroc' needs labels to tell apart; use 'best-loss'.")
     targets = task.scaled(planned.truth)
-    rows = torch.from_numpy(planned.split.train)
+    rows, parts = torch.from_numpy(planned.split.train), schedule.accumulate * processes.count
     reader = Reader(planned.store, wants, targets)
     offers = {"rows": rows, "targets": torch.from_numpy(targets)[rows], "wants": wants}
-    offers |= {"patients": torch.from_numpy(reader.patients)[rows], "batch": schedule.batch}
+    offers |= {"patients": torch.from_numpy(reader.patients)[rows], "batch": schedule.batch * parts}
     maker = Builder(offers | {"seed": planned.seed})
     sampler: Sampler = maker.build("samplers", recipe.get("sampler", {"name": "shuffled"}))
     if not schedule.steps:
@@ -203,7 +205,8 @@ def assemble(planned: Plan, device: str) -> Job:
     augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]
     reads = columns_read(method, planned)
     window = round((planned.crop.seconds or wants.seconds) * wants.hertz)
-    loader = Loader(replace(reader, columns=reads), sampler, planned.seed, window)
+    mine = processes.parts(schedule.accumulate)
+    loader = Loader(replace(reader, columns=reads), sampler, planned.seed, window, parts, mine)
     to_device(method, device)
     learner = Learner(method, schedule, rates)
-    return Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device)
+    return Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device, processes)

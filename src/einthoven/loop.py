@@ -1,9 +1,10 @@
 """The training loop. There is one."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -22,10 +23,15 @@ class Schedule:
     to lr / 250,000, while the first momentum goes from 0.95 to 0.85 and back (Smith 2018,
     arXiv:1803.09820). `cosine` rises in a line over `warmup` and falls to zero. `average` is the
     decay of the running average of the weights that is used for every answer; 0 uses the last ones.
+
+    `batch` is what one process reads at once. A step learns from batch x `accumulate` x processes records:
+    its gradient is the mean of theirs, and `lr` belongs to so many. Batch norms, and losses that compare
+    records, see `batch` of them.
     """
 
     epochs: float = 50
-    batch: int = 128
+    batch: int = 128  # records at once, in each process
+    accumulate: int = 1  # batches of each process in a step
     lr: float = 1e-3
     schedule: Literal["one_cycle", "cosine"] = "one_cycle"
     warmup: float = 0.05
@@ -42,6 +48,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.epochs <= 0 or self.batch < 2 or self.lr <= 0 or not 0 <= self.average < 1:
             raise ValueError("[train] needs epochs and lr above 0, batch from 2, and 0 <= average < 1.")
+        if self.accumulate < 1:
+            raise ValueError(f"[train] accumulate is a whole number from 1, got {self.accumulate}.")
         if self.steps < 0:
             raise ValueError(
                 f"[train] steps is a whole number from 0 (0: as the epochs say), got {self.steps}."
@@ -107,13 +115,15 @@ class Learner:
         self.average = Average(method, schedule.average)
         self.weights = [weight for group in self.adamw.param_groups for weight in group["params"]]
 
-    def step(self, loss: Tensor, step: int) -> None:
+    def learn(self, loss: Tensor) -> None:
+        """Add the gradient of one batch, of the several that make a step."""
+        self.scaler.scale(loss / self.schedule.accumulate).backward()
+
+    def step(self, step: int) -> None:
         """Go down the gradient of one step."""
         for group in self.adamw.param_groups:
             group["lr"] = group["peak"] * self.schedule.share(step)
             group["betas"] = (self.schedule.momentum(step), group["betas"][1])
-        self.adamw.zero_grad()
-        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.adamw)
         nn.utils.clip_grad_norm_(self.weights, self.schedule.clip or math.inf)
         self.scaler.step(self.adamw)
@@ -154,14 +164,20 @@ def frozen(method: nn.Module) -> list[nn.Module]:
     ]
 
 
-def seed_of(seed: int, step: int) -> int:
-    """Mix the run's seed and the step into one; the same on every machine."""
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
+def seed_of(seed: int, step: int, part: int = 0) -> int:
+    """Mix the run's seed, the step and the part of it into one; the same on every machine."""
+    mixed = seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + part * 0x94D049BB133111EB
+    return (mixed + 1) % 2**63
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[None]:
     """Compute in a precision; the weights stay in fp32."""
     return torch.autocast(device, PRECISIONS[precision], enabled=precision != "fp32")
+
+
+def averaged(logs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each value that the parts of a step log."""
+    return {name: torch.stack([part[name] for part in logs]).mean(0) for name in logs[0]}
 
 
 def fit(
@@ -171,23 +187,31 @@ def fit(
     *,
     seed: int = 0,
     start: int = 0,
+    parts: Sequence[int] = (),
     prepare: Callable[[Batch], Batch] = lambda batch: batch,
     wrap: Callable[[Method], Callable[[Batch], dict[str, Tensor]]] = lambda method: method,
 ) -> Iterator[dict[str, Tensor]]:
     """Train `method` in place from step `start`, yielding what it logs, not yet copied from the device.
 
-    A generator: the caller prints, evaluates, saves and stops. Every step is seeded by itself, so
+    A generator: the caller prints, evaluates, saves and stops. Every batch is seeded by itself, so
     what the caller does between two steps changes nothing, and a resumed run needs no random state.
+    A step reads `accumulate` batches: by number, its `parts` (all, unless other processes learn the rest).
     """
     device, schedule = next(method.parameters()).device.type, learner.schedule
-    learn, still = wrap(method), frozen(method)
-    for step, batch in zip(range(start, schedule.steps), batches, strict=False):
-        torch.manual_seed(seed_of(seed, step))
+    learn, still, stream = wrap(method), frozen(method), iter(batches)
+    mine = parts or range(schedule.accumulate)
+    for step, first in zip(range(start, schedule.steps), stream, strict=False):
+        logs = []
         method.train()
         for module in still:
             module.eval()
-        with autocast(device, schedule.precision):
-            logs = learn(prepare(batch))
-        learner.step(logs["loss"], step)
+        learner.adamw.zero_grad()
+        for part, batch in zip(mine, chain([first], stream), strict=False):
+            torch.manual_seed(seed_of(seed, step, part))
+            with autocast(device, schedule.precision):
+                told = learn(prepare(batch))
+            learner.learn(told["loss"])
+            logs.append({name: value.detach() for name, value in told.items()})
+        learner.step(step)
         method.after_step((step + 1) / schedule.steps)
-        yield {name: value.detach() for name, value in logs.items()}
+        yield averaged(logs)

@@ -2,8 +2,10 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from einthoven.loop import Schedule, autocast, fit, seed_of
 from einthoven.memory import keep_freed_memory
 from einthoven.plan import plan
 from einthoven.probing import fit_probe, only_probe
+from einthoven.processes import joined
 from einthoven.results import environment, finish
 from einthoven.types import Batch
 
@@ -58,25 +61,48 @@ def train(
 ) -> Path:
     """Train and evaluate; return the run folder.
 
-    `resume` continues an unfinished run of the same recipe, and returns a finished one as it is.
-    Raises ValueError for what a user can mend.
+    `resume` continues an unfinished run of the same recipe, and returns a finished one as it is. Of the
+    processes that torchrun starts, the first one alone writes, evaluates and returns; the others leave
+    (SystemExit) once the model has learned. Raises ValueError for what a user can mend.
     """
     made = recipes.load(recipe, sets) if isinstance(recipe, Path) else recipes.edited(recipe, sets)
     keep_freed_memory()
-    planned = plan(made, open_store(data))
-    job = assemble(planned, device or best_device())
-    trackers = [tracker(name) for name in track]
-    if job.learner.schedule.solver == "probe":
-        only_probe(job)  # refused before there is a folder
-    if claim(out, job, resume):
-        return out
+    device = device or best_device()
+    with joined(device) as processes:
+        with processes.agreed():
+            job = assemble(plan(made, open_store(data)), device, processes)
+            trackers = [tracker(name) for name in track] if processes.first else []
+            refuse_probe(job)  # before there is a folder
+            finished = processes.first and claim(out, job, resume)
+        finished = processes.any(finished)
+        if not finished:
+            with resumable(out):
+                learn(Training(job, out, Log(out, [start(out) for start in trackers]), watch))
+    if not processes.first:
+        sys.exit()
+    if not finished:
+        with resumable(out):
+            watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
+            finish(job, out)
+    return out
+
+
+def refuse_probe(job: Job) -> None:
+    """Refuse a solver that has nothing to do with what the recipe, or several processes, would learn."""
+    if job.learner.schedule.solver != "probe":
+        return
+    only_probe(job)
+    if job.processes.count > 1:
+        raise ValueError("[train] solver = 'probe' fits in one process: start it without torchrun.")
+
+
+@contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Say how a stopped run goes on."""
     try:
-        learn(Training(job, out, Log(out, [start(out) for start in trackers]), watch))
-        watch(Progress(job.learner.schedule.steps, job.learner.schedule.steps, what="evaluating"))
-        finish(job, out)
+        yield
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"Stopped. The same command with --resume goes on from {out}.") from stop
-    return out
 
 
 def claim(out: Path, job: Job, resume: bool) -> bool:
@@ -136,7 +162,7 @@ class Training:
             before = time.perf_counter()
             batch = next(stream)
             self.waited += time.perf_counter() - before
-            self.records += len(batch.row)
+            self.records += len(batch.row) * self.job.processes.count
             yield batch
 
     def noted(self, start: int) -> Iterable[tuple[int, float]]:
@@ -149,7 +175,9 @@ class Training:
             self.batches(start),
             seed=job.plan.seed,
             start=start,
+            parts=job.loader.mine,
             prepare=lambda batch: job.augment(batch.to(job.device)),
+            wrap=lambda method: job.processes.wrap(method, job.learner.schedule.accumulate),
         )
         for done, log in enumerate(logs, start + 1):
             for name, value in log.items():
@@ -173,25 +201,48 @@ def learn(training: Training) -> None:
     if schedule.solver == "probe":
         training.log.tell(fit_probe(job) | {"validation_loss": validation_loss(job)})
         return save_weights(job.method, out / "weights.safetensors")
-    start = 0
-    if steps_saved(out / "resume"):
-        told = load_resume(out / "resume", job.method, job.learner)
-        start, training.best = told["step"], told["best"]
-        training.log.resume(start)
-    line, every = rhythm(schedule, training.epoch)
+    processes, line = job.processes, training.line
+    with processes.agreed():
+        start = begin(training)
     for done, seconds in training.noted(start):
-        ended = done == schedule.steps
-        if done % line and not ended:
-            if done % 5 == 0:
+        if done % line and done != schedule.steps:
+            if done % 5 == 0 and processes.first:
                 show(training, done, seconds)
             continue
-        told = log_line(training, done, seconds)
-        if ended or done % every == 0:
-            told |= validate(training, done)
-        training.log.tell(told)
-        training.watch(Progress(done, schedule.steps, told["loss"], told["records_per_second"], told))
-        save_resume(out / "resume", done, job.method, job.learner, {"best": training.best})
-    keep(training)
+        with processes.agreed():
+            end_line(training, done, seconds)
+    if processes.first:
+        keep(training)
+
+
+def begin(training: Training) -> int:
+    """Take up the latest resume point, if there is one; return the steps done."""
+    job, folder, count = training.job, training.out / "resume", training.job.processes.count
+    if not steps_saved(folder):
+        return 0
+    told = load_resume(folder, job.method, job.learner)
+    if (was := told.get("processes", 1)) != count:
+        raise ValueError(
+            f"{training.out} was begun by {was} processes, which learn from more or fewer records in a step "
+            f"than {count}: go on with torchrun --nproc-per-node {was}."
+        )
+    training.best = told["best"]
+    training.log.resume(told["step"])
+    return int(told["step"])
+
+
+def end_line(training: Training, done: int, seconds: float) -> None:
+    """Sum up a line of the log; the first process validates, tells and saves a resume point."""
+    job, schedule = training.job, training.job.learner.schedule
+    told = log_line(training, done, seconds)
+    if not job.processes.first:
+        return
+    if done == schedule.steps or done % rhythm(schedule, training.epoch)[1] == 0:
+        told |= validate(training, done)
+    training.log.tell(told)
+    training.watch(Progress(done, schedule.steps, told["loss"], told["records_per_second"], told))
+    kept = {"best": training.best, "processes": job.processes.count}
+    save_resume(training.out / "resume", done, job.method, job.learner, kept)
 
 
 def rhythm(schedule: Schedule, epoch: int) -> tuple[int, int]:
@@ -215,7 +266,8 @@ def show(training: Training, done: int, seconds: float) -> None:
 
 def log_line(training: Training, done: int, seconds: float) -> dict[str, float]:
     """Sum up the steps since the last line."""
-    means = {name: float(torch.stack(values).mean()) for name, values in training.losses.items()}
+    here = {name: float(torch.stack(values).mean()) for name, values in training.losses.items()}
+    means = training.job.processes.mean(here)
     if not math.isfinite(means["loss"]):
         loss = means["loss"]
         raise ValueError(

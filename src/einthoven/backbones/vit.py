@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from einthoven.layers.attention import Blocks, Sight, crossed, sincos
+from einthoven.layers.attention import Block, Blocks, Sight, crossed, sincos
 from einthoven.types import LEADS, PatchBackbone, Patches, Signal, Tokens
 
 __all__ = ["ViT"]
@@ -153,7 +153,7 @@ def embedding(samples: int, width: int, *, norms: bool) -> nn.Module:
 
 
 def begin(embed: nn.Module, blocks: Blocks, code: str) -> None:
-    """Draw first weights: of Glorot's range; for fixed codes small ones, smaller block by block (ECG-JEPA)."""
+    """Draw first weights: of Glorot's range; for fixed codes small ones, ever smaller (ECG-JEPA)."""
     for layer in (*embed.modules(), *blocks.modules()):
         if isinstance(layer, nn.Linear):
             if code == "learned":
@@ -163,5 +163,5 @@ def begin(embed: nn.Module, blocks: Blocks, code: str) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     if code == "fixed":
-        for place, block in enumerate(blocks.blocks, 1):
+        for place, block in enumerate((b for b in blocks.blocks if isinstance(b, Block)), 1):
             block.soften((2 * place) ** 0.5)

@@ -110,25 +110,45 @@ class Reader:
 
 @dataclass(frozen=True)
 class Loader:
-    """Reads `window` samples at a random place of each record that a sampler plans."""
+    """Reads `window` samples at a random place of each record that a sampler plans for a step.
+
+    The rows of a step are cut into equal `parts`, each a batch; `mine` are those that this process reads. The
+    places are drawn for the whole step, so that they do not depend on who reads what.
+    """
 
     reader: Reader
     sampler: Sampler
     seed: int
     window: int
+    parts: int = 1
+    mine: Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that are not equal, or that cut what a sampler puts side by side."""
+        if self.parts > 1:
+            rows, whole = plan(self.sampler, 0).shape[1], getattr(self.sampler, "records", 1)
+            if rows % (self.parts * whole) or rows < 2 * self.parts:
+                raise ValueError(
+                    f"A step reads {rows} records here (no more than there are), which cannot be dealt in "
+                    f"{self.parts} equal batches{f' of {whole} for each patient' if whole > 1 else ''}: "
+                    "change [train] batch or accumulate, or the number of processes."
+                )
 
     def stream(self, start: int = 0) -> Iterator[Batch]:
-        """Yield batches from number `start`, without end."""
-        return map(self.__getitem__, count(start))
+        """Yield the batches of this process from step `start`, without end."""
+        return map(self.__getitem__, count(start * len(self.mine)))
 
     def __getitem__(self, number: int) -> Batch:
-        """Return batch number `number`."""
-        epoch, place = divmod(number, self.sampler.steps)
+        """Return batch number `number` of this process."""
+        step, turn = divmod(number, len(self.mine))
+        epoch, place = divmod(step, self.sampler.steps)
         rows = plan(self.sampler, epoch)[place]
         first, end = self.reader.spans(rows)
         places = np.maximum(end - first - self.window, 0) + 1
-        starts = first + np.random.default_rng((self.seed, number)).integers(0, places)
-        return self.reader.batch(rows, starts, self.window)
+        starts = first + np.random.default_rng((self.seed, step)).integers(0, places)
+        size = len(rows) // self.parts
+        part = slice(self.mine[turn] * size, (self.mine[turn] + 1) * size)
+        return self.reader.batch(rows[part], starts[part], self.window)
 
 
 @lru_cache(maxsize=2)

@@ -98,7 +98,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.attend = nn.LayerNorm(dim), Attention(dim, heads, bias=bias)
         self.norm2 = nn.LayerNorm(dim)
-        self.think = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(
@@ -106,7 +106,7 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch token dim"]:
         """Transform; in training each branch is left out for a share `drop` of the records."""
         x = x + self.kept(self.attend(self.norm1(x), sight))
-        return x + self.kept(self.think(self.norm2(x)))
+        return x + self.kept(self.narrow(F.gelu(self.widen(self.norm2(x)))))
 
     def kept(self, branch: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """Leave a branch out for some records (stochastic depth)."""
@@ -118,12 +118,12 @@ class Block(nn.Module):
     @torch.no_grad()
     def soften(self, by: float) -> None:
         """Divide what both branches add, before training."""
-        for last in (self.attend.out, self.think[2]):
+        for last in (self.attend.out, self.narrow):
             last.weight.div_(by)
 
 
 class Blocks(nn.Module):
-    """Several blocks and a last norm. `drop` is the share of branches left out at the last block, from 0 at the first."""
+    """Blocks and a last norm. `drop` is the share of branches left out at the last one, from 0 at the first."""
 
     def __init__(self, dim: int, depth: int, heads: int, *, bias: bool = True, drop: float = 0.0):
         super().__init__()

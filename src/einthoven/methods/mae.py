@@ -1,0 +1,58 @@
+"""Masked autoencoding: draw the hidden patches from the visible ones. He et al. 2022, arXiv:2111.06377."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from einthoven.layers.attention import Blocks, Sight, sincos
+from einthoven.layers.mask import anywhere, refuse_share
+from einthoven.layers.masked import collapsed, error, normalised, spread
+from einthoven.layers.pool import mean
+from einthoven.types import LEADS, Batch, Method, Outputs, PatchBackbone
+
+__all__ = ["MAE"]
+
+
+class MAE(Method):
+    """One decoder over all patches, which are told apart by lead and time.
+
+    With `[backbone] together = true` a patch is a time of all leads (MTAE); with a patch as long as the
+    window it is a lead (MLAE); else a time of a lead. `hide` is the share of the patches that is hidden, `decoder` is
+    [width, blocks, heads]. Hidden patches are drawn in their own mean and deviation.
+    """
+
+    backbone: PatchBackbone
+
+    def __init__(self, backbone: PatchBackbone, *, hide: float = 0.75, decoder: Sequence[int] = (128, 2, 4)):
+        super().__init__()
+        refuse_share("mae", hide)
+        width, depth, heads = decoder
+        self.backbone, self.hide = backbone, hide
+        self.bring = nn.Linear(backbone.dim, width)
+        self.blank = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.lead = nn.Parameter(0.02 * torch.randn(len(LEADS) + 1, width))
+        self.blocks = Blocks(width, depth, heads)
+        self.draw = nn.Linear(width, backbone.patch[0] * backbone.patch[1])
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Answer."""
+        return Outputs(features=mean(self.backbone(batch.ecg, batch.leads)))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn."""
+        patches = self.backbone.patchify(batch.ecg, batch.leads)
+        kept, hidden = (patches.take(where) for where in anywhere(patches, self.hide))
+        seen, width = self.backbone.encode(kept), self.blank.shape[2]
+        visible = self.bring(seen.values) + sincos(kept.time, width) + self.lead[kept.lead]
+        blanks = self.blank + sincos(hidden.time, width) + self.lead[hidden.lead]
+        real = None
+        if kept.real is not None and hidden.real is not None:
+            real = torch.cat([hidden.real, kept.real], 1)
+        drawn = self.blocks(torch.cat([blanks, visible], 1), Sight(real))[:, : blanks.shape[1]]
+        loss = error(self.draw(drawn), normalised(hidden.values), hidden.real)
+        return {"loss": loss} | spread(seen)
+
+    def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
+        """Say whether all ECGs look alike."""
+        return collapsed(logs)
