@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Shaped
 
 from einthoven.data.files import new_file
+from einthoven.data.joining import bare, prefixed
 from einthoven.data.split import NAMES, Held, Split
 from einthoven.data.store import Store
 
@@ -18,15 +20,27 @@ FILE = "patients.parquet"
 
 def write_patients(run: Path, store: Store, split: Split, held: Held) -> None:
     """Note on which side of the split every patient stands, those of earlier runs among them."""
-    patient = store.records["patient_id"].to_numpy(dtype=object).astype(str)
-    sides = dict(held)
+    person, sides = people(store.records), dict(held)
     for name, rows in (("train", split.candidates), ("validation", split.validation), ("test", split.test)):
-        sides |= dict.fromkeys(patient[rows], NAMES.index(name))
-    frame = pd.DataFrame({"patient_id": list(sides), "split": [NAMES[side] for side in sides.values()]})
+        sides |= dict.fromkeys(person[rows], NAMES.index(name))
+    source = [who.partition(":")[0] for who in sides]
+    frame = pd.DataFrame(
+        {
+            "source": source,
+            "patient_id": list(map(bare, sides, source)),
+            "split": [NAMES[side] for side in sides.values()],
+        }
+    )
     with new_file(run / FILE) as file:
         written = BytesIO()
         frame.to_parquet(written, index=False)
         file.write(written.getvalue())
+
+
+def people(records: pd.DataFrame) -> Shaped[np.ndarray, " record"]:
+    """Name the patient of each record as in no other source: "ludb:17", in a joined store as in its own."""
+    ids, sources = (records[name].astype(str) for name in ("patient_id", "source"))
+    return np.array(list(map(prefixed, ids, sources)), dtype=object)
 
 
 def starts(table: Any) -> Iterator[Path]:
@@ -54,24 +68,32 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
-    """Return on which side the patients of this store stood in earlier runs; learned from counts most.
+    """Return on which side people ("ludb:17") stood in earlier runs, of whatever store; learned from counts most.
 
-    Runs on another kind of store tell nothing of this one's patients: equal ids are other people there.
+    Equal ids of different sources are different people. A joined store and those that it was made of hold
+    the same people.
     """
     held: dict[str, int] = {}
+    ours = set(store.records["source"])
     for run in runs:
         if not (run / "recipe.toml").is_file():
             continue  # weights from elsewhere
         about = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]
-        if about["source"] != store.source:
-            continue
         if not (run / FILE).is_file():
+            if not ours & set(about["source"].split("+")):
+                continue  # of weights from elsewhere, or of a store with nobody of this one
             raise ValueError(
                 f"{run} has no {FILE}, so whom it learned from is unknown, and this run could be tested on "
                 "them: train it again with this version."
             )
         told = read(run / FILE)
-        sides = told["split"].map(NAMES.index).to_numpy(dtype=np.int64)
-        for who, side in zip(told["patient_id"], sides.tolist(), strict=True):
-            held[who] = min(side, held.get(who, side))
+        told = told if "source" in told else told.assign(source=about["source"])  # before there were joins
+        for who, split in zip(people(told), told["split"], strict=True):
+            held[who] = min(NAMES.index(split), held.get(who, len(NAMES)))
     return held
+
+
+def here(held: Held, store: Store) -> Held:
+    """Return the same by the patient ids of one store, for its patients only."""
+    persons = zip(store.records["patient_id"].astype(str), people(store.records), strict=True)
+    return {patient: held[person] for patient, person in persons if person in held}

@@ -77,6 +77,22 @@ def import_(
     typer.echo(show.store_told(made))
 
 
+@app.command()
+def join(
+    stores: Annotated[list[Path], typer.Argument(help="Two stores or more, of one rate and length.")],
+    out: Annotated[Path, typer.Option(help="The store to make.")],
+) -> None:
+    """Join stores into one; a killed join goes on where it was.
+
+    Example: einthoven join stores/ptbxl stores/ludb --out stores/both
+    """
+    from einthoven import python, show
+
+    with show.counting("Joining") as progress:
+        made = python.join(stores, out, progress=progress)
+    typer.echo(show.store_told(made))
+
+
 @app.command("show")
 def show_(
     path: Annotated[Path, typer.Argument(help="A store or a run.")],
@@ -121,6 +137,22 @@ def train(
         how = {"sets": changes, "resume": resume, "device": device, "track": track or [], "watch": watch}
         python.train(recipe, data, out, **how)
     typer.echo(show.told(out))
+
+
+@app.command()
+def convert(
+    which: Annotated[str, typer.Argument(help="Whose encoder: st-mem or ecg-jepa.")],
+    file: Annotated[Path, typer.Argument(help="Your copy of its checkpoint, .pth or .safetensors.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+) -> None:
+    """Convert a published encoder into a run folder that others start from; nothing in it is executed.
+
+    Example: einthoven convert st-mem st_mem_vit_base_encoder.pth --out runs/st-mem
+    """
+    from einthoven import python
+
+    made = python.convert(which, file, out, tell=typer.echo)
+    typer.echo(f"Next: einthoven evaluate all {made} --data STORE --task TASK, or train ... --start {made}")
 
 
 @app.command()
@@ -204,7 +236,9 @@ def distances(
 
 @app.command()
 def evaluate(
-    what: Annotated[str, typer.Argument(help="probe, knn, retrieve, cluster or all.")],
+    what: Annotated[
+        str, typer.Argument(help="probe, knn, retrieve, cluster, separability; all of them; leads.")
+    ],
     run: Run,
     data: Annotated[Path, typer.Option(help="The store to judge on.")],
     task: Annotated[str | None, typer.Option(help="A task, a column, or 'column > number'.")] = None,
@@ -213,7 +247,7 @@ def evaluate(
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
-    """Judge the embeddings of a run: a linear probe, neighbours, retrieval, clusters, beside random weights.
+    """Judge the embeddings of a run, beside random weights; leads: the run itself, too, with fewer leads.
 
     Example: einthoven evaluate all runs/one --data stores/ptbxl --task superdiag
     """

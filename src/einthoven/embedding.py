@@ -26,31 +26,39 @@ from einthoven.predict import Model, load
 from einthoven.results import task_told
 from einthoven.types import Method
 
+QUESTIONS = ("all", *JOBS, "leads")  # leads: in `einthoven.reduced`, and never part of all
 THRESHOLD = re.compile(r"(.+?)\s*(>=|>)\s*([^\s>=]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is asked of a run: `what` job (or "all"), on which `task` (None: its own), of `which` output."""
+    """What is asked of a run: `what` of QUESTIONS, on which `task` (None: its own), of `which` output."""
 
     what: str = "all"
     task: str | None = None
     which: str = "features"
 
     def __post_init__(self) -> None:
-        if self.what not in ("all", *JOBS):
-            known = ("all", *JOBS)
+        if self.what not in QUESTIONS:
             raise ValueError(
-                f"No evaluation {self.what!r}. Known: {', '.join(known)}.{hint(self.what, known)}"
+                f"No evaluation {self.what!r}. Known: {', '.join(QUESTIONS)}.{hint(self.what, QUESTIONS)}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(How):
-    """How to judge, whether to judge the same network with random weights, too, and how the map is drawn."""
+    """How to judge, whether to judge the same network with random weights, too, and how the map is drawn.
+
+    `leads` are the sets of leads that evaluation "leads" picks by name, as in "limb,I+II,II".
+    """
 
     untrained: bool = True
     map: Literal["pca", "umap"] = "pca"
+    leads: str = "limb,I+II,II,I"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "leads", self.leads.replace(" ", ""))  # it stands in a file's name
 
 
 class Found(NamedTuple):
@@ -66,8 +74,9 @@ def judge_embeddings(run: Path, store: Store, asked: Asked, how: Options, *, tru
     model = load(run, trust=trust)
     planned = planned_for(model, store, asked.task)
     judge = Judge(planned.task.kind, planned.task.labels, how)
-    mine = embedded(model.method, model.stride, planned, asked.which)
-    other = embedded(untrained(model), model.stride, planned, asked.which) if how.untrained else None
+    windows = Windows(Reader(planned.store, planned.wants), model.stride)
+    mine = embedded(model.method, windows, planned, asked.which)
+    other = embedded(untrained(model), windows, planned, asked.which) if how.untrained else None
     unfit = {job: judge.unfit(job, mine) for job in JOBS}
     if asked.what != "all" and unfit[asked.what]:
         raise ValueError(f"{asked.what} on {planned.task.name!r}: {unfit[asked.what]}.")
@@ -78,13 +87,20 @@ def judge_embeddings(run: Path, store: Store, asked: Asked, how: Options, *, tru
             done = judge.judge(job, mine)
             table += rows(done, judge.judge(job, other) if other else None, mine.test.patient, how)
             about |= done.about
-    figures = {"format": 1, "run": run.name, "what": asked.what, "which": asked.which}
-    figures |= {"dim": mine.test.vector.shape[1], "how": asdict(how), "task": task_told(planned)}
-    figures |= {"store": {k: getattr(store, k) for k in ("title", "source", "synthetic", "fingerprint")}}
-    figures |= {"split": planned.split.by, "counts": counts(mine), "left_out": planned.left_out}
+    figures = told_of(run, store, asked, how, planned, mine)
     figures |= {"rows": table, "about": about}
     figures["skipped"] = {job: why for job, why in unfit.items() if why and asked.what == "all"}
     return Found(figures | {"seconds": round(time.perf_counter() - began, 2)}, mine.test)
+
+
+def told_of(
+    run: Path, store: Store, asked: Asked, how: Options, planned: Plan, folds: Folds
+) -> dict[str, Any]:
+    """Say what was judged, on which records and how."""
+    figures = {"format": 1, "run": run.name, "what": asked.what, "which": asked.which}
+    figures |= {"dim": folds.test.vector.shape[1], "how": asdict(how), "task": task_told(planned)}
+    figures |= {"store": {k: getattr(store, k) for k in ("title", "source", "synthetic", "fingerprint")}}
+    return figures | {"split": planned.split.by, "counts": counts(folds), "left_out": planned.left_out}
 
 
 def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
@@ -131,9 +147,8 @@ def untrained(model: Model) -> Method:
     return made.to(next(model.method.parameters()).device)
 
 
-def embedded(method: Method, stride: float, planned: Plan, which: str) -> Folds:
+def embedded(method: Method, windows: Windows, planned: Plan, which: str) -> Folds:
     """Embed the records of each split: the mean of a named output over the windows of each."""
-    windows = Windows(Reader(planned.store, planned.wants), stride)
     patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
     return Folds(
         *(

@@ -42,7 +42,7 @@ class Schedule:
     average: float = 0.0
     keep: Literal["last", "best-loss", "best-auroc"] = "last"
     validate: int = 0  # epochs between validations; 0: ten in all
-    solver: Literal["adamw", "probe"] = "adamw"  # probe: head `probe` alone, on a frozen backbone, exactly
+    solver: Literal["adamw", "probe"] = "adamw"  # probe: head `probe` or `neighbours` alone, exactly
     steps: int = 0  # in all; found from the epochs when the data are known
 
     def __post_init__(self) -> None:

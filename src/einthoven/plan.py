@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.ancestry import held_by, starts
+from einthoven.ancestry import held_by, here, starts
 from einthoven.checkpoint import signal_of
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.split import Held, Rule, Split, divide
@@ -55,7 +55,7 @@ class Plan:
     task: Task
     truth: Float[np.ndarray, "record label"]  # of the whole store, NaN unknown; of training with its flips
     split: Split
-    held: Held  # where patients stood in the runs that this one starts from
+    held: Held  # where people stood in the runs that this one starts from, of whatever store
     left_out: dict[str, int]  # reason -> records
     crop: Crop
     judging: Judging
@@ -90,7 +90,7 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     rows, left_out = usable(store, longer, truth, task)
     before = [Path(rule.after)] if rule.after else []
     held = held_by([*after, *before, *starts(recipe)], store)
-    split = divide(store.records, rows, truth[rows], rule, held)
+    split = divide(store.records, rows, truth[rows], rule, here(held, store))
     left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
     task = task.fitted(truth[split.train])
     if task.kind in ("labels", "multiclass") and not tells_apart(truth[split.train]):

@@ -1,4 +1,4 @@
-"""Fit a probe on frozen features: exactly, instead of by gradient descent over many epochs."""
+"""Fit a linear probe or neighbours on frozen features: exactly, not by gradient descent over many epochs."""
 
 import time
 
@@ -8,19 +8,32 @@ from jaxtyping import Float, Int
 
 from einthoven.assemble import Job
 from einthoven.evaluate.embed import evaluating, numbers, pooled
+from einthoven.evaluate.knn import NEIGHBOURS, average, choice, votes
+from einthoven.evaluate.nearest import Vectors
 from einthoven.evaluate.probe import best_logistic, best_ridge, mean_and_scale
+from einthoven.heads.neighbours import Neighbours
 from einthoven.heads.probe import Probe
 
 
 def fit_probe(job: Job) -> dict[str, float]:
-    """Fit head `probe` on the windows of the training records, and return a line of log.
+    """Fit head `probe` or `neighbours` on the features of the training records, and return a line of log.
 
-    Logistic regression (one label against all else), or ridge for a regression. Validation chooses how
-    strong, by what its records are judged by: windows pooled as in use. Augmentation, optimiser and schedule
-    take no part.
+    Validation chooses the penalty, or how many neighbours vote, by what its records are judged by: windows
+    pooled as in use. Augmentation, optimiser and schedule take no part.
     """
-    began, planned = time.perf_counter(), job.plan
-    probe, pool = only_probe(job), planned.pool
+    began, head = time.perf_counter(), only_probe(job)
+    if isinstance(head, Probe):
+        fit_linear(job, head)
+    else:
+        fill_shelf(job, head)
+    seconds = time.perf_counter() - began
+    rate = len(job.plan.split.train) / seconds
+    return {"epoch": 0, "step": 0, "seconds": seconds, "records_per_second": rate, "waiting": 0.0}
+
+
+def fit_linear(job: Job, probe: Probe) -> None:
+    """Fit logistic regression (one label against all else), or ridge for a regression, on windows."""
+    planned = job.plan
     train_x, train = windows(job, planned.split.train)
     validation_x, validation = windows(job, planned.split.validation)
     truth = planned.task.scaled(planned.truth).astype(np.float64)
@@ -28,7 +41,7 @@ def fit_probe(job: Job) -> dict[str, float]:
     judged = truth[planned.split.validation]
 
     def records(scores: Float[np.ndarray, "window label"]) -> Float[np.ndarray, "record label"]:
-        return pooled([(place, scores)], len(judged), pool)
+        return pooled([(place, scores)], len(judged), planned.pool)
 
     mean, scale = mean_and_scale(train_x)
     train_x, validation_x = (train_x - mean) * scale, (validation_x - mean) * scale
@@ -38,18 +51,35 @@ def fit_probe(job: Job) -> dict[str, float]:
     else:
         weights = best_logistic(train_x, truth[train], validation_x, judged, pool=records)
     probe.take(*(torch.from_numpy(np.asarray(x)) for x in (mean, scale, weights[:-1], weights[-1])))
-    seconds = time.perf_counter() - began
-    rate = len(planned.split.train) / seconds
-    return {"epoch": 0, "step": 0, "seconds": seconds, "records_per_second": rate, "waiting": 0.0}
 
 
-def only_probe(job: Job) -> Probe:
+def fill_shelf(job: Job, head: Neighbours) -> None:
+    """Put the training records, each the mean of its windows, where the windows of others look for them."""
+    planned, kind = job.plan, job.plan.task.kind
+    rows, judged_rows = planned.split.train, planned.split.validation
+    train_x, train = windows(job, rows)
+    query, validation = windows(job, judged_rows)
+    shelf = pooled([(np.searchsorted(rows, train), train_x)], len(rows), "mean").astype(np.float32)
+    truth = planned.task.scaled(planned.truth).astype(np.float64)
+    ks = [k for k in NEIGHBOURS if k <= len(rows)]
+    place = np.searchsorted(judged_rows, validation)
+    said = votes(Vectors(shelf, truth[rows], rows.astype(str)), query, ks)
+    tried = np.stack([pooled([(place, one)], len(judged_rows), planned.pool) for one in said])
+    best = ks[choice(truth[judged_rows], tried, regression=kind == "regression")]
+    level = average(truth[rows])
+    if kind != "regression":
+        level = np.clip(level, 1e-4, 1 - 1e-4)
+        level = np.log(level) if kind == "multiclass" else np.log(level / (1 - level))
+    head.take(*(torch.from_numpy(x) for x in (shelf, truth[rows], level)), neighbours=best, kind=kind)
+
+
+def only_probe(job: Job) -> Probe | Neighbours:
     """Return the head to fit; refuse anything else that would learn."""
-    probes = [part for part in job.method.modules() if isinstance(part, Probe)]
+    probes = [part for part in job.method.modules() if isinstance(part, Probe | Neighbours)]
     learns = {id(weight) for weight in job.method.parameters() if weight.requires_grad}
     if len(probes) != 1 or learns != {id(weight) for weight in probes[0].parameters()}:
         raise ValueError(
-            "[train] solver = 'probe' fits the head 'probe' alone: say [head] name = 'probe' "
+            "[train] solver = 'probe' fits the head 'probe' or 'neighbours' alone: say [head] name = 'probe' "
             "and [backbone] freeze = true, and leave out what else learns."
         )
     return probes[0]

@@ -1,11 +1,12 @@
 """Several processes that learn one model together: each from its part of every batch."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import cycle
+from itertools import count, cycle
 
 import torch
 import torch.distributed as dist
@@ -14,8 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from einthoven.types import Batch, Method
 
-# How long a process waits for the others, for a validation of the first one too. One that dies ends them at once.
+# How long one waits for the others, for a validation of the first one, too. If one dies, all end at once.
 PATIENCE = timedelta(minutes=30)
+TRAININGS = count()  # that this process has joined
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,17 @@ def joined(device: str) -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+    if next(TRAININGS):
+        raise ValueError("The other processes have left after their training: start torchrun again for this.")
+    gpus = device == "cuda" and torch.cuda.is_available()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
     try:
         processes = Processes(dist.get_rank(), dist.get_world_size())
         with processes.agreed():
             take(device)
         yield processes
     finally:
+        gc.collect()  # torch's wrapper, before its threads: at the interpreter's end it may abort the process
         dist.destroy_process_group()
 
 

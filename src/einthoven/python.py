@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from einthoven.adopt import convert as convert_published
 from einthoven.bench import bench as bench_run
 from einthoven.data.files import one_line, write_json
 from einthoven.data.importing import import_ as import_source
+from einthoven.data.joining import join as join_stores
 from einthoven.data.opening import make_source
 from einthoven.data.store import Store, open_store
 from einthoven.data.whole import Whole
@@ -25,6 +27,7 @@ from einthoven.parts import build, call, find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
 from einthoven.predict import predict as predict_files
+from einthoven.reduced import judge_leads
 from einthoven.report import report as write_report
 from einthoven.report.space import Words, draw_space, umap
 from einthoven.run import train as train_run
@@ -51,6 +54,16 @@ def import_(
     return import_source(made, Path(store), hertz=hertz, labels=kept, workers=workers, progress=progress)
 
 
+def join(
+    stores: Sequence[str | Path],
+    out: str | Path,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Store:
+    """Join several stores of one rate and length into a new one; a killed join goes on where it was."""
+    return join_stores([Path(store) for store in stores], Path(out), progress=progress)
+
+
 def open(store: str | Path) -> Store:
     """Open a store."""
     return open_store(Path(store))
@@ -73,6 +86,11 @@ def bench(grid: str | Path, store: str | Path, out: str | Path, **how: Any) -> P
     `how`: device, ray and watch, as in `einthoven.bench.bench`.
     """
     return bench_run(Path(grid), Path(store), Path(out), **how)
+
+
+def convert(which: str, file: str | Path, run: str | Path, *, tell: Callable[[str], None] = print) -> Path:
+    """Turn your copy of a published encoder (st-mem, ecg-jepa) into a run folder; `tell` gets its licence."""
+    return convert_published(which, Path(file), Path(run), tell=tell)
 
 
 def predict(
@@ -108,7 +126,7 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> tuple[dict[str, Any], Path]:
-    """Judge the embeddings of a run: `what` is probe, knn, retrieve, cluster or all. Return figures and file.
+    """Judge the embeddings of a run: `what` of `einthoven.embedding.QUESTIONS`. Return figures and file.
 
     `task` is one of the store, a column, or "column > number"; by default what the run was trained for.
     `options` are those of `einthoven.embedding.Options`: distance, untrained, map, seed ... The figures go
@@ -123,7 +141,8 @@ def evaluate(
     how: Options = call(Options, options or {}, where="--set")
     if how.map == "umap":
         umap()  # before the work, not after it
-    found = judge_embeddings(Path(run), open_store(Path(store)), asked, how, trust=trust)
+    judge = judge_leads if what == "leads" else judge_embeddings
+    found = judge(Path(run), open_store(Path(store)), asked, how, trust=trust)
     usual = Path(run) / "evaluate" / f"{usual_name(Path(run), found.figures)}.json"
     file = usual if out is None else Path(out)
     with one_line(file):

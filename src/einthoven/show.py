@@ -30,6 +30,8 @@ FLAGS = {
 FIGURES = {"auroc": "macro AUROC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "pearson": "Pearson's r"}
 FIGURES |= {f"recall_at_{k}": f"Recall@{k}" for k in (1, 5, 10)}
 FIGURES |= {"r_precision": "R-precision", "map_at_r": "MAP@R", "nmi": "NMI", "ari": "ARI"}
+FIGURES |= {"purity": "purity", "noise": "share of noise", "silhouette": "silhouette"}
+FIGURES |= {"davies_bouldin": "Davies-Bouldin", "calinski_harabasz": "Calinski-Harabasz"}
 
 
 def options_of(sets: Sequence[str] | None) -> dict[str, Any]:
@@ -187,7 +189,8 @@ def store_told(store: Store) -> str:
         lines.append(f"  task {name}: {len(classes)} labels ({shortened(classes)})")
     if "fold" in records and records["fold"].notna().any():
         counts = records["fold"].value_counts().sort_index()
-        lines.append(f"  folds {', '.join(f'{fold}: {n:,}' for fold, n in counts.items())}")
+        named = {0: "none, so for training only"}
+        lines.append(f"  folds {', '.join(f'{named.get(fold, fold)}: {n:,}' for fold, n in counts.items())}")
     if faults := faults_told(records):
         lines.append(f"  quality: {faults}")
     if not patients_named(records):
@@ -290,14 +293,15 @@ def comparison_told(a: Path, b: Path, told: dict[str, Any]) -> str:
 
 def evaluation_told(told: dict[str, Any], out: Path) -> str:
     """Tell what embeddings are worth."""
-    lines = [["", "", "this run", "random weights", "gain", "p", "chance"]]
+    lines = [["", "", "this run", "against all leads", "random weights", "gain", "p", "chance"]]
     for row in told["rows"]:
         known = [row.get(name) for name in ("p", "chance")]
         p, chance = ("" if value is None else f"{value:.3f}" for value in known)
-        figures = [reach(row["run"]), reach(row.get("untrained")), reach(row.get("gain"), sign="+")]
+        figures = [reach(row["run"]), reach(row.get("against_all"), sign="+")]
+        figures += [reach(row.get("untrained")), reach(row.get("gain"), sign="+")]
         first = row["job"] not in [line[0] for line in lines]
         lines.append([row["job"] if first else "", FIGURES[row["figure"]], *figures, p, chance])
-    shown = [i for i in range(7) if i < 2 or any(line[i] for line in lines[1:])]
+    shown = [i for i in range(8) if i < 2 or any(line[i] for line in lines[1:])]
     widths = {i: max(len(line[i]) for line in lines) for i in shown}
     text = ["  ".join(f"{line[i]:{widths[i]}}" for i in shown).rstrip() for line in lines]
     test, task = told["counts"]["test"], told["task"]["name"]

@@ -18,8 +18,10 @@ from einthoven.data.importing import import_
 from einthoven.data.store import Store
 from einthoven.embedding import Options, planned_for, table_of
 from einthoven.evaluate import Interval, bootstrap, macro_auroc
+from einthoven.evaluate.knn import votes
 from einthoven.evaluate.nearest import Vectors
 from einthoven.evaluate.probe import logistic
+from einthoven.evaluate.separability import SCORES
 from einthoven.plan import plan
 from einthoven.predict import load
 from einthoven.recipe import load as load_recipe
@@ -81,18 +83,54 @@ def test_all_jobs_on_the_task_of_the_run(store: Store, runs: dict[str, Path]) ->
     assert json.loads(file.read_text()) == json.loads(json.dumps(figures))
     assert file.with_suffix(".svg").read_text().count("<use") > 40
     rows = rows_of(figures)
-    assert {job for job, _ in rows} == {"probe", "knn", "retrieve identical", "retrieve patient", "cluster"}
+    assert {job for job, _ in rows} == {
+        "probe",
+        *("knn", "knn k=20"),
+        *("retrieve identical", "retrieve patient"),
+        *("cluster k-means", "cluster HDBSCAN"),
+        "separability",
+    }
     for row in rows.values():
-        assert (
-            row["run"]["low"] <= row["run"]["value"] + 1e-9
-            and row["run"]["value"] <= row["run"]["high"] + 1e-9
-        )
+        low, value, high = (row["run"][name] for name in ("low", "value", "high"))
+        assert low <= value + 1e-9 and value <= high + 1e-9
     assert rows["probe", "auroc"]["run"]["value"] > 0.9  # the first lead of the big is three times as large
     assert rows["knn", "auroc"]["run"]["value"] > 0.9
     gain = rows["probe", "auroc"]
     assert gain["gain"]["value"] == pytest.approx(gain["run"]["value"] - gain["untrained"]["value"])
     assert figures["counts"]["test"] == {"records": 48, "patients": 24}
     assert 0 < rows["retrieve identical", "map_at_r"]["p"] <= 1
+
+
+def test_twenty_neighbours_are_asked_whatever_validation_says(store: Store, runs: dict[str, Path]) -> None:
+    figures, _ = python.evaluate("knn", runs["taught"], store.path, options=QUICK | {"untrained": False})
+    planned = plan(load_recipe(runs["taught"] / "recipe.toml"), store)
+    vectors = python.embed(runs["taught"], store.path).iloc[:, 2:].to_numpy()
+    patient = store.records["patient_id"].to_numpy(dtype=object).astype(str)
+    rows = planned.split.train
+    train_fold = Vectors(vectors[rows], planned.truth[rows], patient[rows])
+    score = votes(train_fold, vectors[planned.split.test], [20])[0]
+    value = Interval(**rows_of(figures)["knn k=20", "auroc"]["run"])
+    theirs = bootstrap(
+        macro_auroc, planned.truth[planned.split.test], score, patient[planned.split.test], 100
+    )
+    np.testing.assert_allclose(value, theirs, atol=1e-6)
+    assert figures["about"]["knn k=20"]["neighbours"] == 20
+
+
+def test_clusters_and_classes_are_told_apart(store: Store, runs: dict[str, Path]) -> None:
+    for job in ("cluster", "separability"):
+        figures, _ = python.evaluate(job, runs["taught"], store.path, options=QUICK)
+        rows = rows_of(figures)
+        assert all("untrained" in row and "gain" not in row for row in rows.values())
+        for (_, name), row in rows.items():
+            better = "lower" if name in ("noise", "davies_bouldin") else "higher"
+            assert row["better"] == better and (row["chance"] is None) == (name == "noise")
+        if job == "cluster":
+            assert {name for _, name in rows} == {"nmi", "ari", "purity", "noise"}
+            assert set(figures["about"]["cluster"]) == {"k-means", "HDBSCAN"}
+        else:
+            assert {name for _, name in rows} == set(SCORES)
+            assert rows[job, "silhouette"]["run"]["value"] > rows[job, "silhouette"]["chance"]
 
 
 def test_the_probe_is_that_of_the_vectors_that_embed_writes(store: Store, runs: dict[str, Path]) -> None:
@@ -111,7 +149,7 @@ def test_a_run_without_labels_is_asked_for_a_task(store: Store, runs: dict[str, 
     with pytest.raises(ValueError, match=r"learned without labels: say --task\. Tasks of .*: kinds"):
         python.evaluate("probe", runs["alone"], store.path)
     figures, _ = python.evaluate("all", runs["alone"], store.path, task="kinds", options=QUICK)
-    assert {job for job, _ in rows_of(figures)} >= {"probe", "retrieve shared", "cluster"}
+    assert {job for job, _ in rows_of(figures)} >= {"probe", "retrieve shared", "separability"}
     assert (
         rows_of(figures)["retrieve identical", "map_at_r"] != rows_of(figures)["retrieve shared", "map_at_r"]
     )
@@ -138,11 +176,12 @@ def test_other_tasks_keep_every_patient_where_the_training_had_them(
 def test_numbers_are_regressed_and_have_no_clusters(store: Store, runs: dict[str, Path]) -> None:
     figures, _ = python.evaluate("all", runs["taught"], store.path, task="age", options=QUICK)
     rows = rows_of(figures)
-    assert {job for job, _ in rows} == {"probe", "knn", "retrieve patient"}
+    assert {job for job, _ in rows} == {"probe", "knn", "knn k=20", "retrieve patient"}
     assert rows["probe", "rmse"]["run"]["value"] < rows["probe", "rmse"]["chance"]
-    assert list(figures["skipped"]) == ["cluster"]
-    with pytest.raises(ValueError, match="cluster on 'age': numbers are no classes"):
-        python.evaluate("cluster", runs["taught"], store.path, task="age")
+    assert list(figures["skipped"]) == ["cluster", "separability"]
+    for job in ("cluster", "separability"):
+        with pytest.raises(ValueError, match=f"{job} on 'age': numbers are no classes"):
+            python.evaluate(job, runs["taught"], store.path, task="age")
 
 
 def test_another_store_of_the_kind_keeps_patients_apart(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -167,6 +206,10 @@ def test_another_store_of_the_kind_keeps_patients_apart(runs: dict[str, Path], t
         ({"task": "kind"}, r"No task 'kind' .*Did you mean 'kinds'"),
         ({"which": "embeddings"}, "Nothing here is named 'embeddings'"),
         ({"options": {"distanc": "cosine"}}, r"no option 'distanc'.*Did you mean 'distance'"),
+        (
+            {"options": {"smallest": 1}},
+            "Option smallest of an evaluation is from 2 up, or 0 to choose; got 1",
+        ),
         ({"options": {"distance": "dtw"}}, "one of 'cosine', 'euclidean'"),
         ({"options": {"permutations": 0}}, "permutations of an evaluation is from 1 up; got 0"),
         ({"options": {"resamples": -1}}, "resamples of an evaluation is from 1 up; got -1"),

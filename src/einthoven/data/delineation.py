@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -35,6 +36,8 @@ def read_complexes(path: Path, samples: int | None = None) -> list[Complex]:
     times, symbols = [int(time) for time in found.sample], list(found.symbol)
     if times != sorted(times) or (times and not 0 <= times[0] <= times[-1] < (samples or math.inf)):
         raise ValueError(f"{path}: damaged annotations, their times do not rise or leave the ECG.")
+    if PEAK not in symbols:
+        raise ValueError(f"{path}: damaged annotations, they mark no QRS; remove it, then none are known.")
     return list(complexes(times, symbols))
 
 
@@ -57,7 +60,7 @@ def heart_rate(marked: list[Complex], hertz: float) -> float:
     >>> heart_rate([Complex(None, peak, None) for peak in (100, 600, 1100, 1350)], 500.0)
     60.0
     """
-    gaps = [after.peak - before.peak for before, after in zip(marked, marked[1:], strict=False)]
+    gaps = [after.peak - before.peak for before, after in pairwise(marked)]
     return 60 * hertz / median(gaps) if gaps and median(gaps) > 0 else math.nan
 
 

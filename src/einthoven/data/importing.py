@@ -200,27 +200,33 @@ class Census:
         return {name: kinds[name] for name in (*ours, *tasks, *rest)}
 
 
-def joined_rows(partial: Partial, source: str, labels: Labels | None) -> Iterator[list[Row]]:
-    """Yield the finished lines, chunk by chunk: with their places, their source and their labels."""
+def placed_rows(partial: Partial) -> Iterator[list[Row]]:
+    """Yield the finished lines, chunk by chunk, with their places."""
     first = 0
     for rows in partial.rows():
         for number, row in enumerate(rows, first):
             row["shard"], row["row"] = divmod(number, partial.form.shard)
-            row["source"] = source
-        if labels:
-            labels.join(rows)
         first += len(rows)
         yield rows
 
 
+def joined_rows(partial: Partial, source: str, labels: Labels | None) -> Iterator[list[Row]]:
+    """Yield the finished lines, chunk by chunk: with their places, their source and their labels."""
+    for rows in placed_rows(partial):
+        for row in rows:
+            row["source"] = source
+        if labels:
+            labels.join(rows)
+        yield rows
+
+
 def finish(partial: Partial, source: Source, labels: Labels | None, settings: str) -> None:
-    """Write the tables and, last, the facts."""
+    """Close an import: count its lines, and write what is beside the samples."""
     title, name = source.title or type(source).__name__, type(source).__module__.rpartition(".")[2]
-    folder, form = partial.folder, partial.form
     if not partial.kept:
         first = next(partial.rejected())
-        shutil.rmtree(folder)
-        folder.parent.rmdir()
+        shutil.rmtree(partial.folder)
+        partial.folder.parent.rmdir()
         raise ValueError(
             f"{title}: none of {partial.refused:,} records could be imported; the first, "
             f"{first['label']}: {first['reason'].rstrip('.')}."
@@ -230,11 +236,19 @@ def finish(partial: Partial, source: Source, labels: Labels | None, settings: st
         census.add(rows)
     if labels:
         labels.check(next(partial.rows())[0]["record_id"])
-    columns = census.columns()
-    with files.new_file(folder / RECORDS) as file:
-        write_table(file, (row for rows in joined_rows(partial, name, labels) for row in rows), columns)
-    with files.new_file(folder / REJECTED) as file:
+    about = {"title": title, "source": name, "synthetic": source.synthetic}
+    about |= {"settings": settings, "labels": labels and labels.hash}
+    lines = (row for rows in joined_rows(partial, name, labels) for row in rows)
+    with files.new_file(partial.folder / REJECTED) as file:
         write_table(file, partial.rejected(), {"index": int, "label": str, "reason": str})
+    conclude(partial, census, lines, about, rejected=partial.refused)
+
+
+def conclude(partial: Partial, census: Census, lines: Iterator[Row], about: Row, *, rejected: int) -> None:
+    """Write the table of records and, last, the facts; `about` says of whom they are."""
+    folder, form, columns = partial.folder, partial.form, census.columns()
+    with files.new_file(folder / RECORDS) as file:
+        write_table(file, lines, columns)
     sizes = partial.close()
     written = [*map(shard_name, range(len(sizes))), RECORDS, REJECTED]
     sums: dict[str, dict[str, Any]] = {
@@ -244,9 +258,7 @@ def finish(partial: Partial, source: Source, labels: Labels | None, settings: st
         census.content.update(sums[shard_name(number)]["sha256"].encode())
     facts = {
         "format": FORMAT,
-        "title": title,
-        "source": name,
-        "synthetic": source.synthetic,
+        **about,
         "leads": list(LEADS),
         "hertz": form.hertz,
         "seconds": form.samples / form.hertz,
@@ -256,14 +268,12 @@ def finish(partial: Partial, source: Source, labels: Labels | None, settings: st
         "counts": {
             "records": partial.kept,
             "patients": len(census.patients),
-            "rejected": partial.refused,
+            "rejected": rejected,
             **census.counts,
         },
         "shards": sizes,
         "files": sums,
         "fingerprint": census.content.hexdigest()[:16],
-        "settings": settings,
-        "labels": labels and labels.hash,
     }
     files.write_json(folder / FACTS, facts)
 

@@ -127,10 +127,11 @@ class Loader:
         """Refuse parts that are not equal, or that cut what a sampler puts side by side."""
         if self.parts > 1:
             rows, whole = plan(self.sampler, 0).shape[1], getattr(self.sampler, "records", 1)
-            if rows % (self.parts * whole) or rows < 2 * self.parts:
+            if rows % (self.parts * whole) or rows < 2 * self.parts * whole:
+                together = f", with {whole} for each patient" if whole > 1 else ""
                 raise ValueError(
                     f"A step reads {rows} records here (no more than there are), which cannot be dealt in "
-                    f"{self.parts} equal batches{f' of {whole} for each patient' if whole > 1 else ''}: "
+                    f"{self.parts} equal batches of two or more{together}: "
                     "change [train] batch or accumulate, or the number of processes."
                 )
 

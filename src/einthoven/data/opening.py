@@ -45,6 +45,8 @@ def source_at(path: Path) -> str:
     if path.is_dir():
         if (path / "ptbxl_database.csv").is_file():
             return "ptbxl"
+        if (path / "ludb.csv").is_file():
+            return "ludb"
         found = [ENDINGS[f.suffix.lower()] for f in sorted(path.iterdir()) if f.suffix.lower() in ENDINGS]
         return found[0] if found else "wfdb"
     if path.suffix.lower() in ENDINGS:

@@ -13,6 +13,7 @@ from einthoven.parts import call
 
 NAMES = ("train", "validation", "test")
 Held = Mapping[str, int]  # patient -> side (place in NAMES) in the runs that this one starts from
+TAUGHT = 0  # the fold of a joined store's records that have none: always for training, never to test on
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Rule:
 
     `by = "fold"`: the official folds of the store. `by = "patient"`: patients drawn by `seed` in
     the given `shares`, stratified by label. `by = "auto"`: folds where every record has one.
+    Records of fold 0, which `einthoven join` gives to those of a store without folds, are trained on.
 
     `keep` is the share of the training patients to learn from, drawn by `draw`; a smaller share is part
     of a larger one. `thin` does so for a subgroup: `{column = "sex", equal = "female", keep = 0.05}`, or
@@ -79,18 +81,15 @@ def divide(
     those learned from are refused.
     """
     patient = records["patient_id"].to_numpy(dtype=object)[rows]
-    has_folds = "fold" in records and not records["fold"].iloc[rows].isna().any()
+    folds = records["fold"].iloc[rows] if "fold" in records else pd.Series(pd.NA, rows)
+    has_folds = not folds.isna().any() and bool((folds != TAUGHT).any())
     if rule.by == "fold" and not has_folds:
         raise ValueError("[split] by = 'fold', but some records have no fold; use by = 'patient'.")
     if rule.by == "patient" or not has_folds:
         side = by_patient(patient, truth, rule, held)
         how = f"patients, seed {rule.seed}"
     else:
-        fold = records["fold"].iloc[rows].to_numpy(dtype=np.int64)
-        side = np.full(len(rows), -1)
-        for number, name in enumerate(NAMES):
-            side[np.isin(fold, list(getattr(rule, name)))] = number
-        how = "folds of the store"
+        side, how = by_fold(folds.to_numpy(dtype=np.int64), rule)
     refuse_leaks(patient, side)
     refuse_learned(patient, side, held)
     taught = np.flatnonzero(side == 0)
@@ -99,6 +98,8 @@ def divide(
     for name, part in zip(NAMES, parts, strict=True):
         if not len(part):
             told = f"{len(rows)} labelled ones of {len(set(patient))} patients were divided by {how}"
+            if learned := sum(held.get(who) == 0 for who in set(patient)):
+                told += f", and the run that this one starts from has learned from {learned} of them"
             if name == "train" and len(taught):
                 told = f"[split] keep and thin left none of {len(taught)}; raise them"
             raise ValueError(f"The {name} split has no record: {told}.")
@@ -164,6 +165,18 @@ def drawn(group: Bool[np.ndarray, " patient"], share: float, seed: int) -> Bool[
     chosen = np.zeros(len(group), dtype=bool)
     chosen[np.argsort(luck)[: round(share * group.sum())]] = True
     return chosen
+
+
+def by_fold(fold: Int[np.ndarray, " row"], rule: Rule) -> tuple[Int[np.ndarray, " row"], str]:
+    """Give each record to the split of its fold (-1: none); say how."""
+    side = np.full(len(fold), -1)
+    for number, name in enumerate(NAMES):
+        side[np.isin(fold, list(getattr(rule, name)))] = number
+    taught = fold == TAUGHT
+    side[taught] = 0
+    return side, "folds of the store" + (
+        f" ({taught.sum():,} ECGs without one are trained on)" * taught.any()
+    )
 
 
 def refuse_learned(patient: np.ndarray, side: Int[np.ndarray, " row"], held: Held) -> None:

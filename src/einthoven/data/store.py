@@ -30,7 +30,7 @@ COLUMNS: Mapping[str, type] = {
     "stop": int,  # the valid span in samples; outside is padding
     "age": float,
     "sex": str,
-    "fold": int,
+    "fold": int,  # from 1 up; 0 in a join: of a store without folds, for training only
     "report": str,
     "source": str,
     "absent": str,  # leads that the record lacks, separated by spaces
@@ -59,7 +59,9 @@ def open_store(path: Path) -> "Store":
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         if (path / PARTIAL).is_dir():
-            raise ValueError(f"{path} is unfinished: give its `einthoven import` command again.") from None
+            raise ValueError(
+                f"{path} is unfinished: give its `einthoven import` command again (or `einthoven join`)."
+            ) from None
         raise ValueError(
             f"{path} is no store (it has no {FACTS}): `einthoven import SOURCE PATH {path}` makes one."
         ) from None

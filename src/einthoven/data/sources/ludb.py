@@ -5,18 +5,22 @@ Kalyakulina et al. 2020, doi:10.1109/ACCESS.2020.3029211; the layout is that of 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from einthoven.data.delineation import heart_rate, qrs_ms, read_complexes
 from einthoven.data.tables import read_cells
-from einthoven.data.wfdb16 import Header, read_header, read_plain
+from einthoven.data.wfdb16 import Header, read_header, read_plain, read_samples
 from einthoven.ecg import Record, Source
 
 __all__ = ["LUDB"]
 
 TABLE, FOLDER, MARKED = "ludb.csv", "data", "ii"  # the marks that are used are those of lead II
 WHOLE = 200  # records
+MICROVOLT = 1000.0  # counts in a millivolt
 RHYTHM, AXIS = "Rhythms", "Electric axis of the heart"
 # What we call a group of findings -> its column. Each cell lists findings, one in a line.
 DISORDERS = {
@@ -39,6 +43,7 @@ class LUDB(Source):
     `heart_rate` (bpm, of the median gap between QRS peaks) and `qrs_ms` (median from onset to offset) are
     those that were marked in lead II, and unknown where no marks lie beside a record. Tasks: `rhythm`;
     `diagnosis`, every other finding as the table writes it; `disorder`, the columns that they stand in.
+    A count is a microvolt, whatever the headers say (see `mended`).
     """
 
     def __init__(self, path: Path):
@@ -62,8 +67,9 @@ class LUDB(Source):
         header = read_header(self.path / f"{self.label(index)}.hea")
         if not header.plain:
             raise ValueError(f"{header.path}: not in LUDB's form (16-bit samples in one file); try wfdb.")
-        ecg, leads = read_plain(header)
-        return Record(line["ID"], line["ID"], ecg, leads, header.hertz, row_of(line) | measured(header))
+        ecg, leads = read_plain(mended(header))
+        row = row_of(line) | measured(header)
+        return Record(line["ID"], f"subject-{line['ID']}", ecg, leads, header.hertz, row)
 
 
 def root_of(path: Path) -> Path:
@@ -109,12 +115,28 @@ def row_of(line: Mapping[str, str]) -> dict[str, Any]:
 
 
 def findings(cell: str) -> Sequence[str]:
-    """Return the findings of a cell, sorted: one in a line.
+    r"""Return the findings of a cell, sorted: one in a line.
 
-    >>> findings("Sinus rhythm\\nAtrial flutter, typical")
+    >>> findings("Sinus rhythm\nAtrial flutter, typical")
     ['Atrial flutter, typical', 'Sinus rhythm']
     """
     return sorted({text.strip() for text in cell.splitlines()} - {""})
+
+
+def mended(header: Header) -> Header:
+    """Return the header with the true gain, where what it calls one is just each lead's own range.
+
+    In LUDB 1.0.1 the gain of every lead is its highest count less its lowest, and the baseline its mean:
+    read so, each lead spans 1 mV, and II is not I + III. The counts themselves obey that law to the last
+    one, so all leads have one gain; that it is a microvolt a count is told by their size, which is that
+    of other ECGs. Headers with any other gain are believed.
+    """
+    ranges = np.ptp(read_samples(header).astype(np.int32), axis=0).tolist()
+    moving = [(lead.gain, span) for lead, span in zip(header.leads, ranges, strict=True) if span]
+    if not moving or any(gain != span for gain, span in moving):
+        return header
+    leads = tuple(replace(lead, gain=MICROVOLT, baseline=0, units="mV") for lead in header.leads)
+    return replace(header, leads=leads)
 
 
 def measured(header: Header) -> dict[str, float]:
