@@ -68,10 +68,11 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
-    """Return on which side people ("ludb:17") stood in earlier runs, of whatever store; learned from counts most.
+    """Return on which side people ("ludb:17") stood in earlier runs; learned from counts most.
 
-    Equal ids of different sources are different people. A joined store and those that it was made of hold
-    the same people.
+    Runs on any store count: a joined store and those that it was made of hold the same people, and who was
+    learned from once is remembered through runs on other stores. Equal ids of different sources are
+    different people.
     """
     held: dict[str, int] = {}
     ours = set(store.records["source"])

@@ -16,8 +16,6 @@ from einthoven.loop import Learner
 from einthoven.parts import call
 from einthoven.types import Backbone, Method
 
-SAME = ("hertz", "band", "scale", "leads")  # what a backbone's weights depend on
-
 
 def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Bring tensors to the CPU, each in memory of its own (safetensors refuses to share)."""
@@ -82,7 +80,7 @@ def load_part(part: nn.Module, prefix: str, run: Path) -> None:
     file = run / "weights.safetensors" if run.suffix != ".safetensors" else run
     tensors, was = read(file)
     if isinstance(part, Backbone):
-        for name in SAME:
+        for name in part.bound:
             if getattr(was, name) != getattr(part.wants, name):
                 raise ValueError(
                     f"{file} was learned with [signal] {name} = {getattr(was, name)}; "

@@ -121,7 +121,10 @@ def table_of(wants: Signal) -> dict[str, Any]:
 def usable(
     store: Store, wants: Signal, truth: Float[np.ndarray, "record label"], task: Task
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the rows that have a label, the leads and the length, and count the others."""
+    """Return the rows that have a label, the leads and the length, and count the others.
+
+    Without labels there are ECGs enough: those with missing samples are left out, too.
+    """
     labelled = ~np.isnan(truth).all(1) | (task.kind == "unlabelled")
     if not labelled.any():
         raise ValueError(f"Task {task.name!r}: no record of {store.path} has a label.")
@@ -142,6 +145,11 @@ def usable(
             "choose [signal] leads, or set subset = true."
         )
     left_out = {"no label": ~labelled, "too short": labelled & ~long, "lacks a lead": labelled & long & lacks}
+    if task.kind == "unlabelled":
+        left_out["has missing samples"] = fit & (store.records["nan_share"].to_numpy() > 0)
+        fit = fit & ~left_out["has missing samples"]
+        if not fit.any():
+            raise ValueError(f"Every ECG of {store.path} that could be learned from has missing samples.")
     return np.flatnonzero(fit), {why: int(rows.sum()) for why, rows in left_out.items()}
 
 

@@ -152,6 +152,7 @@ def environment(job: Job, seconds: dict[str, float] | None = None) -> dict[str, 
         },
         "seed": job.plan.seed,
         "device": job.device,
+        "processes": job.processes.count,
         "machine": platform.machine(),
         "seconds": seconds or {},
     }

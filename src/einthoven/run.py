@@ -43,6 +43,7 @@ class Progress:
     records_per_second: float = float("nan")
     line: Mapping[str, float] | None = None  # a new line of the log
     what: str = "training"
+    alarms: Sequence[str] = ()  # what the method finds wrong, one line each
 
 
 Watch = Callable[[Progress], None]
@@ -240,7 +241,9 @@ def end_line(training: Training, done: int, seconds: float) -> None:
     if done == schedule.steps or done % rhythm(schedule, training.epoch)[1] == 0:
         told |= validate(training, done)
     training.log.tell(told)
-    training.watch(Progress(done, schedule.steps, told["loss"], told["records_per_second"], told))
+    alarms = job.method.alarms(told) if done > training.line else ()  # the first line is too early to judge
+    rate = told["records_per_second"]
+    training.watch(Progress(done, schedule.steps, told["loss"], rate, told, alarms=alarms))
     kept = {"best": training.best, "processes": job.processes.count}
     save_resume(training.out / "resume", done, job.method, job.learner, kept)
 

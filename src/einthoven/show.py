@@ -1,5 +1,6 @@
 """What the command line prints: progress bars, and stores, runs, parts and answers as text."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def training() -> Iterator[Callable[["Progress"], None]]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    watched = sys.stderr.isatty()
+    watched = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"  # torchrun's first process
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with stoppable(), Bar(*columns, console=Console(stderr=True), disable=not watched) as bar:
         task = bar.add_task("training", total=None)
@@ -82,6 +83,8 @@ def training() -> Iterator[Callable[["Progress"], None]]:
             bar.update(task, description=told, completed=now.step, total=now.steps)
             if now.line and (line := validation_line(now)):
                 bar.console.print(line, highlight=False) if watched else print(line, flush=True)
+            for alarm in now.alarms:
+                bar.console.print(f"Warning at step {now.step}: {alarm}", style="bold red", highlight=False)
 
         yield watch
 
@@ -226,7 +229,8 @@ def run_told(run: Path) -> str:
     name, figure = ("RMSE", "rmse") if regression else ("AUROC", "auroc")
     counts, model = results["counts"], results["model"]
     lines = [
-        f"{run}: {model['backbone']} + {model['head']}, {model['parameters']:,} weights, "
+        f"{run}: {' + '.join(filter(None, (model['backbone'], model['head'])))}, "
+        f"{model['parameters']:,} weights, "
         f"{'without labels' if unlabelled else 'task ' + results['task']['name']}",
         "  "
         + ", ".join(f"{k}: {v['records']:,} ECGs of {v['patients']:,} patients" for k, v in counts.items()),

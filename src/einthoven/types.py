@@ -115,6 +115,7 @@ class Backbone(nn.Module, ABC):
     kind: ClassVar[str] = "backbones"
     wants: Signal
     dim: int
+    bound: tuple[str, ...] = ("hertz", "band", "scale", "leads")  # what of a signal its weights depend on
 
     @abstractmethod
     def forward(

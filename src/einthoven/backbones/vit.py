@@ -59,6 +59,8 @@ class ViT(PatchBackbone):
         if not 0 <= drop < 1:
             raise ValueError(f"Backbone 'vit' needs drop from 0 to below 1, got {drop:g}.")
         self.wants, self.dim = wants, width
+        if not together:
+            self.bound = ("hertz", "band", "scale")  # leads are known by name
         self.special, self.attention, self.code = special, attention, code
         self.embed = embedding(self.patch[0] * self.patch[1], width, norms=code == "learned")
         self.mark = nn.Parameter(0.02 * torch.randn(1, 1, width)) if special != "none" else None

@@ -1,5 +1,6 @@
 """Run a grid, skip what is finished, and keep the table current."""
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +130,8 @@ def bench(
     What is finished is kept, what was killed goes on. `ray` spreads the cells over so many workers of a
     Ray cluster. A cell that cannot run is named in the table, and by a ValueError when all others are done.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError("A bench trains one run after the other: start it without torchrun, or say --ray N.")
     asked, store = read_grid(grid), open_store(data)
     read = on_store(asked, store)
     outcomes = spread(ray) if ray else one_by_one

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -66,10 +67,13 @@ class Part:
         """Yield its lines of the table, as they stand in the join."""
         for line in lines_of(self.store.path / RECORDS):
             row = {self.columns[name]: value for name, value in line.items()}
-            if not self.first:
-                for name in ("record_id", "patient_id"):
-                    row[name] = prefixed(row[name], self.store.source)
+            for name in ("record_id", "patient_id"):
+                row[name] = self.named(row[name])
             yield row | ({"fold": TAUGHT} if self.untold else {})
+
+    def named(self, name: str) -> str:
+        """Name one of its records or patients as in the join."""
+        return name if self.first else prefixed(name, self.store.source)
 
     def counts(self) -> Iterator[tuple[int, Int16[np.ndarray, "record lead time"]]]:
         """Yield its shards, and the factor to the counts of the join."""
@@ -217,9 +221,9 @@ def refuse_beyond(part: Part, form: Form) -> None:
             if beyond.any():
                 record = part.store.records["record_id"].iloc[first + begin + int(beyond.argmax())]
                 raise ValueError(
-                    f"Record {record!r} of {part.store.path} reaches beyond {TOP * form.microvolts / 1000:g} "
-                    f"mV, more than steps of {form.microvolts:g} microvolts can hold: import the other stores "
-                    f"with steps of {part.store.microvolts:g}."
+                    f"Record {record!r} of {part.store.path} reaches beyond "
+                    f"{TOP * form.microvolts / 1000:g} mV, more than steps of {form.microvolts:g} microvolts "
+                    f"can hold: import the other stores with steps of {part.store.microvolts:g}."
                 )
         first += len(shard)
 
@@ -228,8 +232,8 @@ def refuse_clashes(parts: Sequence[Part]) -> None:
     """Refuse a record id that two stores of one source share."""
     seen = Seen()
     for part in parts:
-        lines = part.lines()
-        while some := [row["record_id"] for row in islice(lines, SOME)]:
+        lines = lines_of(part.store.path / RECORDS, ["record_id"])
+        while some := [part.named(line["record_id"]) for line in islice(lines, SOME)]:
             new = seen.add(some)
             if not new.all():
                 raise ValueError(
@@ -272,9 +276,16 @@ def counted(parts: Sequence[Part], first: int, last: int) -> Int16[np.ndarray, "
     for factor, shard in (pair for part in parts for pair in part.counts()):
         some = shard[max(first - at, 0) : max(last - at, 0)]
         if len(some):
-            found.append(some if factor == 1 else np.where(some == GAP, GAP, some * factor).astype(np.int16))
+            found.append(some if factor == 1 else finer(some, factor))
         at += len(shard)
     return np.concatenate(found)
+
+
+def finer(
+    counts: Int16[np.ndarray, "record lead time"], factor: int
+) -> Int16[np.ndarray, "record lead time"]:
+    """Say the same in smaller steps; gaps stay gaps."""
+    return np.where(counts == GAP, GAP, counts.astype(np.int32) * factor).astype(np.int16)
 
 
 def finish(parts: Sequence[Part], partial: Partial, settings: str) -> None:
@@ -285,8 +296,14 @@ def finish(parts: Sequence[Part], partial: Partial, settings: str) -> None:
     with files.new_file(partial.folder / REJECTED) as file:
         columns = {"index": int, "label": str, "reason": str, "source": str}
         write_table(file, rejected(parts), columns)
-    lines = (row for rows in placed_rows(partial) for row in rows)
     stores = [part.store for part in parts]
+    if shared := sum(store.counts["patients"] for store in stores) - len(census.patients):
+        warnings.warn(
+            f"{shared:,} patients stand in several of the stores (same source, same id): they count as the "
+            "same people.",
+            stacklevel=3,
+        )
+    lines = (row for rows in placed_rows(partial) for row in rows)
     about: dict[str, Any] = {
         "title": " + ".join(map(titled, stores)),
         "source": "+".join(dict.fromkeys(store.source for store in stores)),

@@ -99,7 +99,7 @@ def divide(
         if not len(part):
             told = f"{len(rows)} labelled ones of {len(set(patient))} patients were divided by {how}"
             if learned := sum(held.get(who) == 0 for who in set(patient)):
-                told += f", and the run that this one starts from has learned from {learned} of them"
+                told += f"; the run that this one starts from has learned from {learned} of them"
             if name == "train" and len(taught):
                 told = f"[split] keep and thin left none of {len(taught)}; raise them"
             raise ValueError(f"The {name} split has no record: {told}.")
@@ -174,9 +174,8 @@ def by_fold(fold: Int[np.ndarray, " row"], rule: Rule) -> tuple[Int[np.ndarray, 
         side[np.isin(fold, list(getattr(rule, name)))] = number
     taught = fold == TAUGHT
     side[taught] = 0
-    return side, "folds of the store" + (
-        f" ({taught.sum():,} ECGs without one are trained on)" * taught.any()
-    )
+    without = f" ({taught.sum():,} ECGs without one are trained on)" if taught.any() else ""
+    return side, f"folds of the store{without}"
 
 
 def refuse_learned(patient: np.ndarray, side: Int[np.ndarray, " row"], held: Held) -> None:

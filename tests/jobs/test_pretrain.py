@@ -1,0 +1,150 @@
+"""Pre-training from a recipe, then what starts from it: probes, fewer leads, resuming, warnings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohorts import store_of
+from einthoven import parts, show
+from einthoven.checkpoint import load_part
+from einthoven.data.importing import import_
+from einthoven.data.store import Store
+from einthoven.ecg import LEADS
+from einthoven.methods.ecg_jepa import ECGJEPA
+from einthoven.plan import plan
+from einthoven.predict import load
+from einthoven.python import Arrays
+from einthoven.recipe import edited
+from einthoven.recipe import load as load_recipe
+from einthoven.run import Progress, train
+
+RECIPES = Path(__file__).parents[2] / "recipes/pretrain"
+SMALL = [
+    "signal.seconds=1",
+    "split.by=patient",
+    "backbone.size=[16, 2, 2]",
+    "train.steps=4",
+    "train.batch=16",
+    "evaluate.rows=[]",
+    "evaluate.resamples=20",
+]
+PATCH = {"mlae": 1.0, "vqvae": 0.1, "ecg_jepa": 0.1}
+METHODS = ("st_mem", "mtae", "mlae", "ecg_jepa", "vqvae")
+SIZES = {"ecg_jepa": ["method.predictor=[8, 1, 2]"], "vqvae": ["method.codes=8"]}
+each = pytest.mark.parametrize("name", METHODS)
+
+
+def recipe(name: str, *sets: str) -> dict[str, Any]:
+    decoder = SIZES.get(name, ["method.decoder=[8, 1, 2]"])
+    patch = f"backbone.patch={PATCH.get(name, 0.1)}"
+    return load_recipe(RECIPES / f"{name}.toml", [*SMALL, patch, *decoder, *sets])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    rows = [{"big": i % 3 == 0, "patient": i // 2} for i in range(80)]
+    return store_of(
+        tmp_path_factory.mktemp("pretrain") / "store",
+        [{k: int(v) for k, v in r.items()} for r in rows],
+        signal=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: train(recipe(name), store.path, folder / name) for name in METHODS}
+
+
+@each
+def test_every_method_learns_from_its_recipe_and_a_probe_reads_its_features(
+    name: str, runs: dict[str, Path], store: Store, tmp_path: Path
+) -> None:
+    log = pd.read_csv(runs[name] / "log.csv")
+    watched = {"vqvae": "perplexity"}.get(name, "feature_sd")
+    assert np.isfinite(log[["loss", watched]].to_numpy()).all() and log["validation_loss"].notna().any()
+    made = recipe(name)
+    probe = {
+        "task": {"column": "big"},
+        "backbone": made["backbone"] | {"start": str(runs[name]), "freeze": True},
+        "head": {"name": "probe"},
+        "loss": {"name": "bce"},
+        "train": {"solver": "probe", "batch": 16},
+    } | {key: made[key] for key in ("signal", "split", "evaluate")}
+    run = train(probe, store.path, tmp_path / "probe")
+    found = json.loads((run / "results.json").read_text())["test"]["auroc"]["macro"]
+    assert found["low"] <= found["value"] <= found["high"]
+
+
+@each
+def test_a_killed_run_goes_on_to_the_same_bits(
+    name: str, runs: dict[str, Path], store: Store, tmp_path: Path
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(now: Progress) -> None:
+        if now.line and now.step >= 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(recipe(name), store.path, tmp_path / "run", watch=kill)
+    resumed = train(recipe(name), store.path, tmp_path / "run", resume=True)
+    whole = load(runs[name]).method.state_dict()
+    for key, value in load(resumed).method.state_dict().items():
+        assert value.equal(whole[key]), key
+
+
+def test_who_knows_leads_by_name_starts_on_fewer(runs: dict[str, Path], store: Store) -> None:
+    made = recipe("st_mem", 'signal.leads=["II"]')
+    begun = plan(made | {"backbone": made["backbone"] | {"start": str(runs["st_mem"])}}, store)
+    backbone = parts.build("backbones", made["backbone"], wants=begun.wants)
+    load_part(backbone, "backbone.", runs["st_mem"])
+    all_at_once = parts.build("backbones", recipe("mtae")["backbone"], wants=begun.wants)
+    with pytest.raises(ValueError, match=r"was learned with \[signal\] leads"):
+        load_part(all_at_once, "backbone.", runs["mtae"])
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(
+    runs: dict[str, Path], store: Store, tmp_path: Path
+) -> None:
+    made = edited(recipe("ecg_jepa"), [f"backbone.start={runs['st_mem']}"])
+    with pytest.raises(ValueError, match=r"weights\.safetensors does not fit ViT"):
+        train(made, store.path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_lead_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match=r"leads: 'V7' is not one of I, II"):
+        plan(recipe("st_mem", 'signal.leads=["II", "V7"]'), store)
+
+
+def test_an_ecg_with_missing_samples_is_skipped_and_counted(tmp_path: Path) -> None:
+    ecg = np.random.default_rng(0).normal(0, 0.2, (40, 12, 100)).astype(np.float32)
+    ecg[7, 3, 20:30] = np.nan
+    source = Arrays(ecg, [{} for _ in ecg], hertz=100.0, leads=LEADS, patients=list(range(40)))
+    store = import_(source, tmp_path / "store", seconds=1.0)
+    planned = plan(recipe("st_mem"), store)
+    assert planned.left_out["has missing samples"] == 1
+    every = np.concatenate(list(planned.split.named().values()))
+    assert sorted(every) == [i for i in range(40) if i != 7]
+
+
+def test_a_collapse_is_told_loudly(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher that answers the same for every ECG."""
+    encode = ECGJEPA.forward
+
+    def alike(self: ECGJEPA, batch: Any) -> Any:
+        return encode(self, batch) | {"feature_sd": batch.ecg.new_tensor(1e-4)}
+
+    monkeypatch.setattr(ECGJEPA, "forward", alike)
+    with show.training() as watch:
+        train(recipe("ecg_jepa", "train.steps=12"), store.path, tmp_path / "run", watch=watch)
+    told = capsys.readouterr().err
+    assert "The features have collapsed: sd 0.000" in " ".join(told.split())
