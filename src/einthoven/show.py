@@ -192,8 +192,8 @@ def store_told(store: Store) -> str:
         lines.append(f"  task {name}: {len(classes)} labels ({shortened(classes)})")
     if "fold" in records and records["fold"].notna().any():
         counts = records["fold"].value_counts().sort_index()
-        named = {0: "none, so for training only"}
-        lines.append(f"  folds {', '.join(f'{named.get(fold, fold)}: {n:,}' for fold, n in counts.items())}")
+        folds = (f"{fold or 'none, so for training only'}: {n:,}" for fold, n in counts.items())
+        lines.append(f"  folds {', '.join(folds)}")
     if faults := faults_told(records):
         lines.append(f"  quality: {faults}")
     if not patients_named(records):
