@@ -18,7 +18,10 @@ import time
 
 BATCH, ROUNDS, STEPS = 16, 7, 2
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-JEPA = ({"size": [192, 6, 4], "patch": 0.2, "code": "fixed", "attention": "cross_pattern", "drop": 0.1}, {"name": "ecg_jepa"})
+JEPA = (
+    {"size": [192, 6, 4], "patch": 0.2, "code": "fixed", "attention": "cross_pattern", "drop": 0.1},
+    {"name": "ecg_jepa"},
+)
 SEP = ({"patch": 0.3, "special": "sep"}, {"name": "st_mem"})
 ROWS = {  # name: (backbone and method, seconds, leads, precision, dense)
     "torch alone": None,

@@ -36,6 +36,12 @@ class Job:
     processes: Processes = ALONE
 
     @property
+    def answers(self) -> bool:
+        """Say whether a task is answered: a run may also learn the distances of its labels alone."""
+        heads = getattr(self.method, "heads", None)
+        return self.plan.task.kind != "unlabelled" and isinstance(heads, Heads) and "logits" in heads.gives
+
+    @property
     def makes_views(self) -> bool:
         """Say whether the augmentation makes several rows of a record, for a loss to compare."""
         return any(isinstance(augment, Augment) and augment.views for augment in self.augment)
@@ -209,4 +215,7 @@ def assemble(planned: Plan, device: str, processes: Processes = ALONE) -> Job:
     loader = Loader(replace(reader, columns=reads), sampler, planned.seed, window, parts, mine)
     to_device(method, device)
     learner = Learner(method, schedule, rates)
-    return Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device, processes)
+    job = Job(planned, method, learner, loader, nn.Sequential(*augments).to(device), device, processes)
+    if schedule.keep == "best-auroc" and not job.answers:
+        raise ValueError("[train] keep = 'best-auroc' needs a head that answers; use 'best-loss'.")
+    return job

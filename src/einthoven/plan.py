@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from einthoven import recipe as recipes
 from einthoven.ancestry import held_by, here, starts
 from einthoven.checkpoint import signal_of
 from einthoven.data.loader import Reader, Windows
@@ -16,7 +17,7 @@ from einthoven.data.store import Store
 from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
-from einthoven.parts import call
+from einthoven.parts import OURS, call
 
 RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet"]
 
@@ -78,7 +79,7 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     Patients stay on the side where they stood in the runs that the recipe starts from, and in those `after`
     which it is planned.
     """
-    seed = recipe.get("seed", 0)
+    recipe, seed = inherited(recipe), recipe.get("seed", 0)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is a whole number from 0, got {seed!r}.")
     wants: Signal = call(Signal, recipe.get("signal", {}), where="signal")
@@ -110,6 +111,19 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
         above = f"[evaluate] above = {judging.above:g}"
         raise ValueError(f"{above} judges a regression; {task.name!r} is none: leave it out.")
     return Plan(resolved, store, wants, task, truth, split, held, left_out, crop, judging, seed)
+
+
+def inherited(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a backbone the options of the run that it starts from, where the recipe does not say them."""
+    table = recipe["backbone"]
+    run = Path(str(table.get("start", "")))
+    if "start" not in table or not (run / "recipe.toml").is_file():
+        return recipe
+    theirs = recipes.load(run / "recipe.toml")["backbone"]
+    if theirs["name"] != table.get("name"):
+        return recipe
+    options = {key: value for key, value in theirs.items() if key not in OURS}
+    return {**recipe, "backbone": options | dict(table)}
 
 
 def table_of(wants: Signal) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Model:
     def answer(self, record: Record) -> Float[np.ndarray, " label"]:
         """Answer for one ECG: pooled over windows after the link, as the run was judged."""
         if not self.labels:
-            raise ValueError(f"{self.run} learned without labels: it predicts nothing, but `embed` reads it.")
+            raise ValueError(f"{self.run} learned features alone: it predicts nothing, but `embed` reads it.")
         scores = self.task.answer(self.outputs(record, "logits"))
         how = self.crop.pool or usual_pool(self.task)
         return np.asarray(pooled([(np.zeros(len(scores), dtype=np.int64), scores)], 1, how)[0])

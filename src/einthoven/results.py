@@ -47,7 +47,8 @@ def finish(job: Job, out: Path) -> None:
     planned, clock = job.plan, Clock({"train": seconds_of(out)})
     results = {"format": 1, "task": task_told(planned), "model": model_told(job), "counts": counts(planned)}
     results |= {"left_out": planned.left_out, "split": planned.split.by}
-    if planned.task.kind == "unlabelled":  # nothing to judge: what the features are worth, a later run says
+    if not job.answers:  # nothing to judge: what the features are worth, a later run says
+        results["task"] |= {"kind": "unlabelled", "labels": [], "unit": None}
         write_json(out / "environment.json", environment(job, clock.seconds))
         return write_json(out / "results.json", results | {"thresholds": {}, "rows": [], "examples": []})
     with clock.of("answers"):

@@ -291,7 +291,7 @@ def validate(training: Training, done: int) -> dict[str, float]:
     job, average = training.job, training.job.learner.average
     average.swap()
     told = {"validation_loss": validation_loss(job)}
-    if job.plan.task.kind in ("labels", "multiclass"):
+    if job.answers and job.plan.task.kind in ("labels", "multiclass"):
         told["validation_auroc"] = validation_auroc(job)
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
     score = criterion.get(job.learner.schedule.keep)

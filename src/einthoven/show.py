@@ -231,14 +231,14 @@ def run_told(run: Path) -> str:
     lines = [
         f"{run}: {' + '.join(filter(None, (model['backbone'], model['head'])))}, "
         f"{model['parameters']:,} weights, "
-        f"{'without labels' if unlabelled else 'task ' + results['task']['name']}",
+        f"{'' if results['task']['name'] == 'no labels' else 'task '}{results['task']['name']}",
         "  "
         + ", ".join(f"{k}: {v['records']:,} ECGs of {v['patients']:,} patients" for k, v in counts.items()),
     ]
     if left := {why: n for why, n in results["left_out"].items() if n}:
         lines.append("  left out: " + ", ".join(f"{n:,} {why}" for why, n in left.items()))
     if unlabelled:
-        lines.append(f"Learned without labels. Next: einthoven train RECIPE --start {run} ...")
+        lines.append(f"It learned features alone. Next: einthoven train RECIPE --start {run} ...")
         return "\n".join([*lines, f"Report: {run / 'report.html'}"])
     for row in results["rows"]:
         lines.append(f"  {row['name'].replace('_', ' ')}: {name} {interval_told(row[figure])}")

@@ -528,7 +528,7 @@ def test_it_learns_nothing_by_itself_and_answers_nothing(store: Store, run: Path
         train(run / "recipe.toml", store.path, tmp_path / "again", sets=["train.steps=1"], device="cpu")
     with pytest.raises(ValueError, match=r"takes no \[head\]"):
         train(run / "recipe.toml", store.path, tmp_path / "head", sets=["head.name=project"])
-    with pytest.raises(ValueError, match="learned without labels"):
+    with pytest.raises(ValueError, match="learned features alone"):
         load(run, "cpu").predict(np.ones((1, 12, 1000), np.float32), hertz=100)
     assert python.write_report(run).is_file()
 
@@ -543,7 +543,7 @@ def test_the_command_shows_the_licence_and_what_is_next(
     assert "CC BY-NC 4.0" in told and f"--start {tmp_path / 'run'}" in told
     monkeypatch.setattr(sys, "argv", ["einthoven", "show", str(tmp_path / "run")])
     cli.main()
-    assert "without labels" in capsys.readouterr().out
+    assert "features alone" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as left:
         cli.main()

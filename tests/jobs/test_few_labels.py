@@ -80,8 +80,8 @@ def test_a_run_without_labels_answers_nothing_and_says_so(
     assert log["validation_loss"].iloc[-1] > 0  # views are made for it, too
     monkeypatch.setattr("sys.argv", ["einthoven", "show", str(alone)])
     cli.main()
-    assert "Learned without labels" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="learned without labels: it predicts nothing"):
+    assert "It learned features alone" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="learned features alone: it predicts nothing"):
         load(alone).predict(store.read(np.arange(2)), hertz=100)
     assert python.embed(alone, store.path).shape == (160, 2 + load(alone).method.backbone.dim)
 
@@ -264,7 +264,7 @@ def test_many_short_epochs_have_few_lines_and_ten_validations(store: Store, tmp_
 
 
 def test_compare_says_that_there_is_nothing_to_compare(alone: Path) -> None:
-    with pytest.raises(ValueError, match="alone learned without labels: it has no answers"):
+    with pytest.raises(ValueError, match="alone has no answers to read: it learned features alone"):
         compare_runs(alone, alone)
 
 
@@ -446,6 +446,54 @@ start = "views"
 name = "views"
 recipe = "alone.toml"
 """
+
+
+CHAIN = """
+[[first]]
+name = "tuned"
+recipe = "tuned.toml"
+set = ["task.name=kinds"]
+start = "views"
+[[first]]
+name = "views"
+recipe = "alone.toml"
+[[grid]]
+recipes = ["probe.toml"]
+tasks = ["kinds"]
+seeds = [0]
+[[arm]]
+name = "none"
+[[arm]]
+name = "tuned"
+start = "tuned"
+"""
+
+
+def test_a_run_to_start_from_may_start_from_another(grid: Path, store: Store, tmp_path: Path) -> None:
+    """A fine-tuning of a pre-training: learned after it, from its weights, on its side of the patients."""
+    from einthoven.recipe import written
+
+    for name in ("alone.toml", "probe.toml"):
+        shutil.copy(grid.parent / name, tmp_path / name)
+    tuned = ALONE | {"loss": {"name": "supcon"}, "augment": [{"name": "noise"}], "task": {"name": "kinds"}}
+    tuned |= {"train": ALONE["train"] | {"epochs": 0.2, "lr": 1e-9}}
+    (tmp_path / "tuned.toml").write_text(written(tuned))
+    (tmp_path / "grid.toml").write_text(CHAIN)
+    assert [[str(cell) for cell in cells] for cells in read_grid(tmp_path / "grid.toml").rounds] == [
+        ["first/views-0"],
+        ["first/tuned-0"],
+        ["kinds/probe-none-0", "kinds/probe-tuned-0"],
+    ]
+    out = bench(tmp_path / "grid.toml", store.path, tmp_path / "table")
+    views, tuned_run = (load(out / f"runs/first/{name}-0").method.state_dict() for name in ("views", "tuned"))
+    key = next(name for name in views if name.startswith("backbone.") and name.endswith("weight"))
+    assert np.allclose(views[key], tuned_run[key], atol=1e-6)
+    assert split_of(out / "runs/first/tuned-0") == split_of(out / "runs/first/views-0")
+    (tmp_path / "grid.toml").write_text(CHAIN.replace('start = "views"', 'start = "tuned"'))
+    with pytest.raises(
+        ValueError, match="first 'tuned' starts from 'tuned'; each .* starts from none: views"
+    ):
+        read_grid(tmp_path / "grid.toml")
 
 
 def test_a_regression_stands_in_the_table_with_four_figures(grid: Path, store: Store, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_every_method_learns_from_its_recipe_and_a_probe_reads_its_features(
     made = recipe(name)
     probe = {
         "task": {"column": "big"},
-        "backbone": made["backbone"] | {"start": str(runs[name]), "freeze": True},
+        "backbone": {"name": "vit", "start": str(runs[name]), "freeze": True},  # its options are the run's
         "head": {"name": "probe"},
         "loss": {"name": "bce"},
         "train": {"solver": "probe", "batch": 16},
@@ -101,7 +101,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(
 
 def test_who_knows_leads_by_name_starts_on_fewer(runs: dict[str, Path], store: Store) -> None:
     made = recipe("st_mem", 'signal.leads=["II"]')
-    begun = plan(made | {"backbone": made["backbone"] | {"start": str(runs["st_mem"])}}, store)
+    begun = plan(made | {"backbone": {"name": "vit", "start": str(runs["st_mem"])}}, store)
+    assert begun.recipe["backbone"] | made["backbone"] == begun.recipe["backbone"]
     backbone = parts.build("backbones", made["backbone"], wants=begun.wants)
     load_part(backbone, "backbone.", runs["st_mem"])
     all_at_once = parts.build("backbones", recipe("mtae")["backbone"], wants=begun.wants)

@@ -154,6 +154,13 @@ def softhard(asked: Batch, outputs: Outputs, i: int) -> Chances:
     return each_with_each(hard or same, near or other)
 
 
+def batch_hard(asked: Batch, outputs: Outputs, i: int) -> Chances:
+    (same, other), far = classes(asked, i), away(outputs, i)
+    if not same or not other:
+        return {}
+    return {(max(same, key=lambda p: far[p]), min(other, key=lambda n: far[n])): 1.0}
+
+
 def same_patient(asked: Batch, outputs: Outputs, i: int) -> Chances:
     rows, who = asked.row.tolist(), asked.patient.tolist()
     mine = [j for j in range(len(rows)) if who[j] == who[i] and j != i]
@@ -179,6 +186,8 @@ CASES: dict[str, tuple[str, dict[str, Any], list[list[float]], Rule]] = {
     "semihard": ("semihard", {"margin": 0.8}, BINARY, semihard(0.8, 2)),
     "semihard, plain": ("semihard", {"margin": 0.8, "squared": False}, BINARY, semihard(0.8, 1)),
     "softhard": ("softhard", {}, BINARY, softhard),
+    "hardest": ("softhard", {"hardest": True}, BINARY, batch_hard),
+    "hardest, sets": ("softhard", {"hardest": True}, SETS, batch_hard),
     "overlap": ("label_overlap", {}, SETS, overlap),
     "same_patient": ("same_patient", {}, BINARY, same_patient),
 }

@@ -1,6 +1,9 @@
 """The codebook against loops and against the published collapse; the VQ-VAE on top of it."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -399,3 +402,41 @@ def test_what_cannot_be() -> None:
             "methods", {"name": "vqvae"}, backbone=parts.build("backbones", {"name": "resnet1d_wang"})
         )
     assert isinstance(method().backbone, PatchBackbone)
+
+
+SEVERAL = """
+import sys
+import torch
+import torch.distributed as dist
+from einthoven.layers.codebook import Codebook
+
+dist.init_process_group("gloo")
+generator = torch.Generator().manual_seed(0)
+tokens = torch.randn(64, 3, generator=generator)
+torch.manual_seed(5)
+book = Codebook(8, 3).train()
+torch.manual_seed(dist.get_rank())  # each draws by itself
+for turn in range(3):
+    book(tokens[dist.get_rank() :: 2][None] + turn)
+every = [torch.zeros_like(book.means) for _ in range(2)]
+dist.all_gather(every, book.means)
+assert torch.equal(*every)
+whole, alone = tokens + 3, Codebook(8, 3)
+alone.load_state_dict(book.state_dict())
+taken = alone.nearest(whole)
+book.follow((whole)[dist.get_rank() :: 2], taken[dist.get_rank() :: 2], 0.5)
+dist.destroy_process_group()
+alone.follow(whole, taken, 0.5)
+torch.testing.assert_close(book.means, alone.means)
+torch.testing.assert_close(book.counts, alone.counts)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_share_one_codebook(tmp_path: Path) -> None:
+    (tmp_path / "several.py").write_text(SEVERAL)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*words, str(tmp_path / "several.py")], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -40,7 +40,7 @@ class ViT(PatchBackbone):
         wants: Signal,
         *,
         size: Literal["tiny", "small", "base"] | Sequence[int] = "tiny",
-        patch: float = 0.2,
+        patch: float = 0.25,
         together: bool = False,
         special: Literal["none", "cls", "sep"] = "none",
         attention: Literal["full", "cross_pattern"] = "full",

@@ -44,11 +44,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class First:
-    """A [[first]]: a recipe (a path from the grid's file) to run before the arms that start from it."""
+    """A [[first]]: a recipe (a path from the grid's file) to run before the arms that start from it.
+
+    It may itself `start` from another that starts from none, as a fine-tuning of a pre-training does.
+    """
 
     name: str = ""
     recipe: str = ""
     set: Sequence[str] = ()
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,9 @@ class Grid:
         if not self.first:
             return [self.cells]
         seeds = dict.fromkeys(cell.seed for cell in self.cells)
-        both = (self.first, self.cells)
-        return [tuple(cell for cell in some if cell.seed == seed) for seed in seeds for some in both]
+        begun = [tuple(cell for cell in self.first if bool(begins(cell)) == late) for late in (False, True)]
+        each = [tuple(c for c in some if c.seed == seed) for seed in seeds for some in (*begun, self.cells)]
+        return [cells for cells in each if cells]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -195,6 +200,7 @@ def table_of(part: Any, said: Mapping[str, Any], where: str) -> Any:
 def check(arms: Sequence[Arm], blocks: Sequence[Block], firsts: Sequence[First]) -> None:
     """Refuse arms that cannot be told apart, and a [[grid]] that says too little or cannot be."""
     refuse_arms(arms, firsts)
+    refuse_chains(firsts)
     for block in blocks:
         if odd_name := [task for task in block.tasks if task == FIRST or set("@~") & set(task)]:
             raise ValueError(
@@ -242,6 +248,17 @@ def refuse_arms(arms: Sequence[Arm], firsts: Sequence[First]) -> None:
             raise ValueError(f"arm {arm.name!r} starts from {arm.start!r}; each [[first]]: {there}.")
 
 
+def refuse_chains(firsts: Sequence[First]) -> None:
+    """Refuse a first run that starts from nowhere, or from one that itself starts from another."""
+    alone = [first.name for first in firsts if not first.start]
+    for first in firsts:
+        if first.start and first.start not in alone:
+            raise ValueError(
+                f"{FIRST} {first.name!r} starts from {first.start!r}; "
+                f"each [[{FIRST}]] that starts from none: {', '.join(alone) or 'none'}."
+            )
+
+
 def repeated(names: Iterable[Any]) -> list[Any]:
     """Return what comes more than once."""
     return [name for name, times in Counter(names).items() if times > 1]
@@ -275,7 +292,11 @@ def with_firsts(
 ) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
     """Make the runs that some cell starts from, and tell the cells which recipe those have."""
     asked = {begins(cell): cell.seed for cell in cells if begins(cell)}
-    made = {str(cell): cell for first in firsts for cell in first_cells(folder, first, asked, sets)}
+    made: dict[str, Cell] = {}
+    for first in sorted(firsts, key=lambda first: not first.start):  # those that start from others know more
+        made |= {str(cell): cell for cell in first_cells(folder, first, asked, sets)}
+        asked |= {begins(cell): cell.seed for cell in made.values() if begins(cell)}
+    made = {name: following(cell, made) if begins(cell) else cell for name, cell in made.items()}
     order = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
     before = sorted(made.values(), key=lambda cell: order[cell.seed])
     return tuple(before), tuple(following(cell, made) for cell in cells)
@@ -305,6 +326,8 @@ def first_cells(folder: Path, first: First, asked: Mapping[str, int], sets: Sequ
         made = recipes.load(folder / first.recipe, [*sets, f"seed={seed}", *first.set])
         if made["seed"] != seed:
             raise ValueError(f"[[{FIRST}]] {first.name!r} changes the seed, which the grid chooses.")
+        if first.start:
+            made["backbone"]["start"] = f"{FIRST}/{first.start}-{seed}"
         yield Cell(FIRST, first.name, "", seed, made)
 
 

@@ -43,7 +43,7 @@ class Answers:
 
 
 def unlabelled(run: Path) -> bool:
-    """Say whether a finished run learned without labels, and so answers nothing."""
+    """Say whether a finished run answers nothing: it learned without labels, or their distances alone."""
     file = run / "results.json"
     kind = json.loads(file.read_text(encoding="utf-8"))["task"]["kind"] if file.is_file() else ""
     return bool(kind == "unlabelled")
@@ -55,7 +55,7 @@ def read_answers(run: Path, split: str = "test") -> Answers:
 
     path = run / "predictions.parquet"
     if not path.is_file() and unlabelled(run):
-        raise ValueError(f"{run} learned without labels: it has no answers to read.")
+        raise ValueError(f"{run} has no answers to read: it learned features alone.")
     if not path.is_file():
         raise ValueError(f"{path} is missing: is {run} the folder of a finished run?")
     try:

@@ -7,6 +7,7 @@ Codes begin as k-means of the first batch, and a code that hardly anybody uses b
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Codebook(nn.Module):
     count x mean, so none can begin at zero and drag its code there. What was is kept at the share `decay`,
     but less at first, when tokens move fast and slow codes would stay behind: 1/10 of it, 2/11, 3/12 ...
     A code whose count falls below the share `restart` of the average becomes a random token of the batch,
-    and counts as the average. `unit` brings tokens and codes to length 1, and so compares directions. In
+    and counts as the average. Several processes share one codebook. `unit` brings tokens and codes to length 1, and so compares directions. In
     eval mode nothing changes.
     """
 
@@ -108,15 +109,15 @@ class Codebook(nn.Module):
                 "say fewer codes, a larger [train] batch or a shorter patch."
             )
         order = torch.randperm(len(tokens), device=tokens.device)
-        self.means.copy_(tokens[order[: len(self.means)]])
+        self.means.copy_(first_of(tokens[order[: len(self.means)]]))
         for _ in range(LLOYD):
             self.follow(tokens, self.nearest(tokens), decay=0.0)
 
     @torch.no_grad()
     def follow(self, tokens: Float[Tensor, "known dim"], taken: Int[Tensor, " known"], decay: float) -> None:
         """Move counts, and with them means; a code that was not taken stays where it is."""
-        counts = torch.bincount(taken, minlength=len(self.counts)).float()
-        sums = torch.zeros_like(self.means).index_add_(0, taken, tokens)
+        counts = summed(torch.bincount(taken, minlength=len(self.counts)).float())
+        sums = summed(torch.zeros_like(self.means).index_add_(0, taken, tokens))
         self.counts.lerp_(counts, 1 - decay)
         pull = (1 - decay) / self.counts.clamp(min=torch.finfo(torch.float32).tiny)
         self.means.add_(pull[:, None] * (sums - counts[:, None] * self.means))
@@ -126,6 +127,21 @@ class Codebook(nn.Module):
         """Make random tokens of the codes that hardly any token takes."""
         average = self.counts.mean()
         dead = self.counts < self.restart * average
-        drawn = tokens[torch.randint(len(tokens), self.counts.shape, device=tokens.device)]
+        drawn = first_of(tokens[torch.randint(len(tokens), self.counts.shape, device=tokens.device)])
         self.means.copy_(torch.where(dead[:, None], drawn, self.means))
         self.counts.copy_(torch.where(dead, average, self.counts))
+
+
+def summed(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Add up what the processes of a training found, if there are several."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def first_of(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Take what the first process drew, if there are several."""
+    if dist.is_available() and dist.is_initialized():
+        values = values.contiguous()
+        dist.broadcast(values, 0)
+    return values

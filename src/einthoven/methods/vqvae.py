@@ -28,6 +28,7 @@ class VQVAE(Method):
     Loss: mean squared error of the patches as the backbone scales them + `beta` x commitment. `decoder` is
     [width, blocks, heads]; it reads lead by lead, or with `across` all leads of an ECG at once. `unit`
     compares codes and tokens by direction. The codebook is no weight: it follows its tokens (`decay`).
+    Let the backbone not norm its patches (vit: code = "fixed"), or it cannot say their level and height.
     """
 
     backbone: PatchBackbone

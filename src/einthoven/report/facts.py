@@ -10,7 +10,7 @@ KINDS = {
     "labels": "labels that may occur together",
     "multiclass": "one class of several",
     "regression": "a number",
-    "unlabelled": "learned from the ECGs alone",
+    "unlabelled": "no answers; features alone",
 }
 
 

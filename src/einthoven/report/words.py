@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from einthoven.report.folder import NOTHING, Figure, Run, figure
 
+NONE = "no labels"  # the task of a run that learned without any
 FEWEST = 10  # patients in a test set that can be judged
 WHOLE = {"ptbxl": ("PTB-XL", 21_799)}  # published sets and their records, by the store's source
 
@@ -82,7 +83,10 @@ def whose(run: Run, count: Mapping[str, Any]) -> str:
 
 def task(run: Run) -> str:
     """Name what was learned."""
-    return "Learning without labels" if run.unlabelled else str(run.results["task"]["name"])
+    name = str(run.results["task"]["name"])
+    if run.unlabelled:
+        return "Learning without labels" if name == NONE else f"Learning the distances of {name}"
+    return name
 
 
 def headline(run: Run) -> str:
@@ -90,9 +94,10 @@ def headline(run: Run) -> str:
     train, test = (run.results["counts"][split] for split in ("train", "test"))
     task, weights = run.results["task"], run.results.get("model", {}).get("parameters")
     if run.unlabelled:
+        how = "without labels" if task["name"] == NONE else f"the distances of the labels {task['name']}"
         return (
             f"{network(run)} learned from {whose(run, train)} of {run.store.get('title', 'a store')} "
-            "without labels; the test set took no part. What it learned shows when a labelled run starts "
+            f"{how}; the test set took no part. What it learned shows when a labelled run starts "
             "from it, or in what “einthoven evaluate” finds."
         )
     few = len(run.labels) <= 8
