@@ -58,14 +58,13 @@ def across(
     in_lead = q @ k.transpose(3, 4)
     in_time = column[0] @ column[1].transpose(3, 4)  # batch head time lead lead
     itself = torch.eye(rows, dtype=torch.bool, device=q.device)
+    never = torch.finfo(in_lead.dtype).min  # an absent token that sees nobody gets a mean, not NaN
     if real is not None:
         here = real.unflatten(1, (rows, -1))  # batch lead time
-        in_lead = in_lead.masked_fill(~here[:, None, :, None, :], -torch.inf)
+        in_lead = in_lead.masked_fill(~here[:, None, :, None, :], never)
         itself = itself | ~here.transpose(1, 2)[:, None, :, None, :]
-    in_time = in_time.masked_fill(itself, -torch.inf)
+    in_time = in_time.masked_fill(itself, never)
     share = torch.cat([in_lead, in_time.transpose(2, 3)], -1).softmax(-1)
-    if real is not None:
-        share = share.nan_to_num()  # an absent token without anyone to see
     mixed = share[..., :steps] @ v
     mixed = mixed + (share[..., steps:].transpose(2, 3) @ column[2]).transpose(2, 3)
     return mixed.flatten(2, 3)
@@ -82,9 +81,8 @@ def attend(
         return F.scaled_dot_product_attention(q, k, v, attn_mask=see)
     match: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
     if see is not None:
-        match = match.masked_fill(~see, -torch.inf)
-    share = match.softmax(-1) if see is None else match.softmax(-1).nan_to_num()  # one who sees nobody
-    mixed: Tensor = share @ v
+        match = match.masked_fill(~see, torch.finfo(match.dtype).min)  # who sees nobody gets a mean, not NaN
+    mixed: Tensor = match.softmax(-1) @ v
     return mixed
 
 

@@ -32,8 +32,8 @@ class Codebook(nn.Module):
     count x mean, so none can begin at zero and drag its code there. What was is kept at the share `decay`,
     but less at first, when tokens move fast and slow codes would stay behind: 1/10 of it, 2/11, 3/12 ...
     A code whose count falls below the share `restart` of the average becomes a random token of the batch,
-    and counts as the average. Several processes share one codebook. `unit` brings tokens and codes to length 1, and so compares directions. In
-    eval mode nothing changes.
+    and counts as the average. `unit` brings tokens and codes to length 1, and so compares directions. In
+    eval mode nothing changes. Several processes share one codebook.
     """
 
     means: Tensor
