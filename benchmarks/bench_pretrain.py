@@ -6,8 +6,8 @@ Preset tiny, on noise in the published form of input: ECG-JEPA reads 8 leads of 
 0.2 s (400 tokens, heads of 48 as published, batch 16), ST-MEM 12 leads of 9 s in patches of 0.3 s. Two
 threads; every row in a process of its own, turn by turn; medians of the seconds of a step. The dense form is
 the published one, a softmax over all tokens under a mask; plain: under torch's default settings; ours: with
-freed memory kept and threads that hardly spin, as the command line sets it. Compare ratios only. The memory is
-the peak of the process; the first row is torch alone.
+freed memory kept and threads that hardly spin, as the command line sets it. Compare ratios only. The memory
+is the peak of the process; the first row is torch alone.
 """
 
 import os
