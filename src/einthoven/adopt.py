@@ -20,10 +20,10 @@ from einthoven.checkpoint import fill, save_weights
 from einthoven.data.files import checksum, one_line, write_json, write_text
 from einthoven.data.task import UNLABELLED
 from einthoven.foreign import DATA, PUBLISHED, Misfit, Published, Weights
-from einthoven.parts import hint
+from einthoven.parts import build, hint
 from einthoven.plan import table_of
 from einthoven.results import PACKAGES, git_state, installed
-from einthoven.types import Method
+from einthoven.types import Backbone, Method
 
 REFUSAL: type[Exception] = vars(serialization)["pickle"].UnpicklingError  # what `weights_only` raises
 BROKEN = (REFUSAL, SafetensorError, RuntimeError, ValueError, LookupError, EOFError, OSError, TypeError)
@@ -47,12 +47,14 @@ def convert(which: str, file: Path, out: Path, *, tell: Callable[[str], None] = 
         weights = weights_in(told, model)
         encoder = model.kept(weights)
         made = recipe_of(model, model.size(encoder))
-        method, _ = network(made, model.signal, 0, 0)
-        translated = model.translate(encoder, method.backbone.state_dict())
+        with torch.device("meta"):  # names and shapes alone: a file may claim any width
+            ours: Backbone = build("backbones", made["backbone"], wants=model.signal)
+        translated = model.translate(encoder, ours.state_dict())
     except Misfit as wrong:
         raise ValueError(
             f"{file} is not the encoder of {model.title} as published: {wrong}. Known: {known()}."
         ) from wrong
+    method, _ = network(made, model.signal, 0, 0)
     fill(method.backbone, translated, file)
     for line in (*licence(model), *left_out(weights, encoder)):
         tell(line)
@@ -75,15 +77,19 @@ def opened(file: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol: every tensor is checked below
             return torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError as refused:
+        raise ValueError(f"{file} may not be read: allow it, or download it again.") from refused
     except (*BROKEN, *SPOILT) as broken:
         if code := re.search(r"GLOBAL (\S+)", str(broken)):
             raise ValueError(
                 f"{file} is a pickle that names code ({code[1]}), which loading would run: refused. If you "
                 "trust it, save its weights alone as .safetensors elsewhere, and convert these."
             ) from broken
-        first = (str(broken).strip() or type(broken).__name__).splitlines()[0]
+        if file.suffix == ".safetensors":
+            raise ValueError(f"{file} is damaged: download it again.") from broken
         raise ValueError(
-            f"{file} is no checkpoint of PyTorch (.pth) or .safetensors ({first[:100]}): download it again."
+            f"{file} is damaged, or a pickle that PyTorch does not load safely: download it again, or "
+            "convert it to .safetensors."
         ) from broken
 
 
@@ -96,6 +102,8 @@ def weights_in(told: Any, model: Published) -> Weights:
     for name, value in held.items():
         if value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
             raise Misfit(f"{str(name)!r} is not of plain numbers")
+        if value.untyped_storage().nbytes() < value.nbytes:  # a stride of 0 claims any size
+            raise Misfit(f"{str(name)!r} has fewer numbers than its shape says")
     return {str(name): value.detach().float() for name, value in held.items()}
 
 

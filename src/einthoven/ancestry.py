@@ -51,10 +51,22 @@ def starts(table: Any) -> Iterator[Path]:
     elif isinstance(table, Mapping):
         for key, value in table.items():
             if key == "start" and isinstance(value, str):
-                begun = Path(value)
-                yield begun.parent if begun.suffix == ".safetensors" else begun
+                yield run_of(Path(value))
             else:
                 yield from starts(value)
+
+
+def run_of(path: Path) -> Path:
+    """Return the run folder that a path names, or that a file of weights stands in, however deep."""
+    if not path.exists():
+        raise ValueError(f"{path} is not there: name the folder of a finished run to start from.")
+    for folder in (path, *path.resolve().parents) if path.suffix == ".safetensors" else (path,):
+        if (folder / "recipe.toml").is_file():
+            return folder
+    raise ValueError(
+        f"{path} is no folder of a run, nor a file in one, so whom it has learned from is unknown: "
+        "name the folder of a run (published weights: einthoven convert)."
+    )
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -77,8 +89,6 @@ def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
     held: dict[str, int] = {}
     ours = set(store.records["source"])
     for run in runs:
-        if not (run / "recipe.toml").is_file():
-            continue  # weights from elsewhere
         about = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]
         if not (run / FILE).is_file():
             if not ours & set(about["source"].split("+")):

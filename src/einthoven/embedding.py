@@ -16,7 +16,7 @@ from einthoven.assemble import network
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.split import NAMES
 from einthoven.data.store import Store
-from einthoven.data.task import BINARY, is_list, listed, numbers, spell
+from einthoven.data.task import BINARY, is_list, listed, numbers, own_name, spell
 from einthoven.evaluate.embed import features
 from einthoven.evaluate.jobs import JOBS, Folds, How, Judge, Row, rows
 from einthoven.evaluate.nearest import Vectors
@@ -133,11 +133,6 @@ def table_of(asked: str, store: Store) -> dict[str, Any]:
         return {"column": name}
     binary = {word for word in map(spell, values) if word is not None} <= set(BINARY)
     return {"column": name} | ({} if binary else {"kind": "regression"})
-
-
-def own_name(said: str, store: Store) -> str:
-    """Leave out the source before a task or a column, unless the store has a column of that very name."""
-    return said if said in store.records else said.removeprefix(f"{store.source}/")
 
 
 def untrained(model: Model) -> Method:

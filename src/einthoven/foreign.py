@@ -70,7 +70,10 @@ class Published(ABC):
         return width, depth, heads
 
     def translate(self, weights: Weights, ours: Weights) -> Weights:
-        """Return all weights of a `vit` of this size, whose own are `ours`; the first misfit is raised."""
+        """Return all weights of a `vit` of this size; the first misfit is raised.
+
+        Of its own, `ours`, shapes count alone: they may be on device meta.
+        """
         width, depth, _ = self.size(weights)
         tables, places = self.tables(width), dict(self.names(depth, ours))
         shapes = tables | {theirs: tuple(ours[mine].shape) for theirs, mine in places.items()}
@@ -192,7 +195,7 @@ class ECGJEPA(Published):
             > 1e-5
         ):
             raise Misfit(f"{self.first!r} is no code of the time beside one of the lead")
-        leads = torch.zeros_like(ours["lead"])  # it never met the others
+        leads = lead.new_zeros(ours["lead"].shape)  # it never met the others
         leads[[LEADS.index(name) for name in self.signal.leads]] = lead
         return {"time": continued(time, len(ours["time"])), "lead": leads}
 

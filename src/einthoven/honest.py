@@ -11,11 +11,13 @@ from einthoven.assemble import Job, network
 from einthoven.data.loader import Reader, Windows
 from einthoven.evaluate import Answers, Cohort, macro_auroc, macro_of, paired, rmse
 from einthoven.evaluate.embed import features
-from einthoven.evaluate.rows import Folds, Row, Rows
-from einthoven.evaluate.wavelet import wavelet_features
+from einthoven.evaluate.rows import Folds, Row, Rows, flagged
 from einthoven.perceptron import Examples, perceptron
 from einthoven.plan import Plan
 from einthoven.recipe import fresh
+from einthoven.rhythm import NAMES
+from einthoven.rhythm import features as rhythm_features
+from einthoven.wavelet import wavelet_features
 
 
 def cohort(planned: Plan, rows: Int[np.ndarray, " record"]) -> Cohort:
@@ -91,6 +93,25 @@ def wavelet(job: Job, maker: Rows) -> Row:
     return maker.row("wavelet", what, score, began)
 
 
+def rhythm(job: Job, maker: Rows) -> Row:
+    """Measure rhythm by hand-made rules: in whole ECGs as stored, of the leads that the model reads."""
+    began, planned = time.perf_counter(), job.plan
+    seen = [rhythm_of(planned, rows) for rows in planned.split.named().values()]
+    what = f"{len(NAMES)} features of rhythm by hand-made rules, then {maker.solver}"
+    spent = time.perf_counter() - began
+    return maker.features("rhythm", what, flagged(seen[0], seen[1], seen[2]), seconds=spent)
+
+
+def rhythm_of(
+    planned: Plan, rows: Int[np.ndarray, " record"], size: int = 256
+) -> Float[np.ndarray, "record feature"]:
+    """Return the features of rhythm of some records, NaN where not known; a gap is no flat line."""
+    store, leads = planned.store, planned.wants.leads
+    place = [store.leads.index(lead) for lead in leads]
+    parts = [store.read(rows[first : first + size], gaps=True) for first in range(0, len(rows), size)]
+    return np.concatenate([rhythm_features(part[:, place], store.hertz, leads=leads) for part in parts])
+
+
 def in_chunks(
     reader: Reader, rows: Int[np.ndarray, " row"], size: int = 256
 ) -> Iterator[Float[np.ndarray, "chunk lead time"]]:
@@ -105,4 +126,5 @@ MAKERS = {
     "random_encoder": random_encoder,
     "random_kernels": random_kernels,
     "wavelet": wavelet,
+    "rhythm": rhythm,
 }

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from einthoven import recipe as recipes
-from einthoven.ancestry import held_by, here, starts
+from einthoven.ancestry import held_by, here, run_of, starts
 from einthoven.checkpoint import signal_of
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.split import Held, Rule, Split, divide
@@ -19,7 +19,7 @@ from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
 from einthoven.parts import OURS, call
 
-RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet"]
+RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet", "rhythm"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     crop: Crop = call(Crop, recipe.get("crop", {}), where="crop")
     longer = replace(wants, seconds=max(wants.seconds, crop.seconds or 0.0))
     rows, left_out = usable(store, longer, truth, task)
-    before = [Path(rule.after)] if rule.after else []
+    before = [run_of(Path(rule.after))] if rule.after else []
     held = held_by([*after, *before, *starts(recipe)], store)
     split = divide(store.records, rows, truth[rows], rule, here(held, store))
     left_out["in no split"] = len(rows) - sum(map(len, split.named().values()))
@@ -99,9 +99,9 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     if task.flip:  # last, so that noise changes neither the split nor what is refused
         truth[split.train] = task.flipped(truth[split.train], seed)
     if wants.scale == "train":
-        begun = recipe["backbone"].get("start")  # its weights know their own scale
+        begun = begun_by(recipe["backbone"])  # its weights know their own scale
         # Else that of all who could be trained on: it needs no label, and is the same whoever is kept.
-        scale = signal_of(Path(begun)).scale if begun else mean_and_sd(store, wants, split.candidates)
+        scale = signal_of(begun).scale if begun else mean_and_sd(store, wants, split.candidates)
         wants = replace(wants, scale=scale)
     resolved = dict(recipe) | {"seed": seed, "signal": table_of(wants)}
     if task.kind != "unlabelled":
@@ -115,15 +115,35 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
 
 def inherited(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give a backbone the options of the run that it starts from, where the recipe does not say them."""
-    table = recipe["backbone"]
-    run = Path(str(table.get("start", "")))
-    if "start" not in table or not (run / "recipe.toml").is_file():
-        return recipe
-    theirs = recipes.load(run / "recipe.toml")["backbone"]
-    if theirs["name"] != table.get("name"):
-        return recipe
-    options = {key: value for key, value in theirs.items() if key not in OURS}
-    return {**recipe, "backbone": options | dict(table)}
+    return {**recipe, "backbone": taken_over(recipe.get("backbone", {}))}
+
+
+def taken_over(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Do so for a backbone and those nested in it; one of these may be whom the run is meant for."""
+    table, run = dict(table), Path(str(table.get("start", "")))
+    nested = [key for key, value in table.items() if isinstance(value, Mapping) and "name" in value]
+    if "start" in table and (run / "recipe.toml").is_file():
+        theirs = recipes.load(run / "recipe.toml")["backbone"]
+        meant = [key for key in nested if table[key]["name"] == theirs["name"]]
+        if theirs["name"] == table.get("name"):
+            table = options_of(theirs) | table
+        elif len(meant) == 1:
+            table[meant[0]] = {**table[meant[0]], "start": table.pop("start")}
+    return table | {key: taken_over(table[key]) for key in nested}
+
+
+def options_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a part is, however deep, without what a recipe says of its learning."""
+    said = {key: value for key, value in table.items() if key not in OURS}
+    return {key: options_of(value) if isinstance(value, Mapping) else value for key, value in said.items()}
+
+
+def begun_by(table: Mapping[str, Any]) -> Path | None:
+    """Return the run (or file of weights) that a backbone or one nested in it starts from."""
+    if "start" in table:
+        return Path(table["start"])
+    nested = (begun_by(value) for value in table.values() if isinstance(value, Mapping))
+    return next(filter(None, nested), None)
 
 
 def table_of(wants: Signal) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A finished run and any ECGs: what the model says of them, with the preprocessing saved in the run."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from einthoven import recipe as recipes
 from einthoven.assemble import best_device, network
 from einthoven.checkpoint import load_weights
+from einthoven.data.files import read_json
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.opening import read_files
 from einthoven.data.signal import prepare
@@ -100,7 +100,7 @@ def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")
-    seen = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["seconds"]
+    seen = read_json(run / "environment.json", "store", "seconds")
     return Model(run, method, wants, task, crop, thresholds, float(seen))
 
 

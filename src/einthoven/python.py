@@ -1,6 +1,5 @@
 """The jobs of the command line as functions, and `fit` for whoever has two arrays."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from jaxtyping import Float
 
 from einthoven.adopt import convert as convert_published
 from einthoven.bench import bench as bench_run
-from einthoven.data.files import one_line, write_json
+from einthoven.data.files import make_folder, read_json, write_json
 from einthoven.data.importing import import_ as import_source
 from einthoven.data.joining import join as join_stores
 from einthoven.data.opening import make_source
@@ -141,12 +140,12 @@ def evaluate(
     how: Options = call(Options, options or {}, where="--set")
     if how.map == "umap":
         umap()  # before the work, not after it
+    place = Path(run) / "evaluate" if out is None else Path(out).parent
+    if out is not None or (Path(run) / "results.json").is_file():  # else `judge` says that it is no run
+        make_folder(place)  # before the work, too
     judge = judge_leads if what == "leads" else judge_embeddings
     found = judge(Path(run), open_store(Path(store)), asked, how, trust=trust)
-    usual = Path(run) / "evaluate" / f"{usual_name(Path(run), found.figures)}.json"
-    file = usual if out is None else Path(out)
-    with one_line(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    file = place / f"{usual_name(Path(run), found.figures)}.json" if out is None else Path(out)
     write_json(file, found.figures)  # first: no map is worth them
     for kind in (".svg", ".png"):
         words = map_words(found.figures)
@@ -159,7 +158,7 @@ def usual_name(run: Path, figures: Mapping[str, Any]) -> str:
     names, usual = [file_name(figures["task"]["name"]), figures["what"]], asdict(Options())
     names += [figures["which"]] if figures["which"] != "features" else []
     names += [f"{key}-{value}".lower() for key, value in figures["how"].items() if value != usual[key]]
-    trained = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+    trained = read_json(run / "environment.json", "store", "fingerprint")
     source, fingerprint = (figures["store"][key] for key in ("source", "fingerprint"))
     return ".".join(names + ([f"{source}-{fingerprint}"] if fingerprint != trained else []))
 

@@ -90,6 +90,7 @@ def judge_leads(run: Path, store: Store, asked: Asked, how: Options, *, trust: b
     began, model = time.perf_counter(), load(run, trust=trust)
     planned = planned_for(model, store, asked.task)
     sets = lead_sets(how.leads, model.wants)
+    planned = with_leads(planned, sets)
     judge = Judge(planned.task.kind, planned.task.labels, how)
     mine = views(model.method, model, planned, sets, asked.which)
     other = views(untrained(model), model, planned, sets, asked.which) if how.untrained else None
@@ -106,6 +107,18 @@ def judge_leads(run: Path, store: Store, asked: Asked, how: Options, *, trust: b
     figures = told_of(run, store, asked, how, planned, mine[ALL])
     figures |= {"leads": {name: list(keep) for name, keep in sets.items()}, "rows": table, "about": about}
     return Found(figures | {"skipped": {}, "seconds": round(time.perf_counter() - began, 2)}, mine[ALL].test)
+
+
+def with_leads(planned: Plan, sets: Mapping[str, Leads]) -> Plan:
+    """Leave out, and count, records without any lead of some set: all sets are judged on the same records."""
+    absent = Reader(planned.store, planned.wants).absent
+    lost = np.array([any(set(keep) <= set(names.split()) for keep in sets.values()) for names in absent])
+    split = planned.split.named()
+    left = {"holds no lead of a set": int(sum(lost[some].sum() for some in split.values()))}
+    kept_rows = {name: some[~lost[some]] for name, some in split.items()}
+    if not all(map(len, kept_rows.values())):
+        raise ValueError(f"No record of {planned.store.path} is left that holds a lead of each set.")
+    return replace(planned, split=replace(planned.split, **kept_rows), left_out=planned.left_out | left)
 
 
 def views(

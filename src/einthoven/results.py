@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from einthoven.assemble import Job
 from einthoven.data.files import new_file, write_json
 from einthoven.data.split import patients_named
+from einthoven.drawn import draw_examples
 from einthoven.evaluate import Answers, judge_labels, judge_regression
 from einthoven.evaluate.embed import answers
 from einthoven.examples import choose_examples
@@ -45,12 +46,24 @@ class Clock:
 def finish(job: Job, out: Path) -> None:
     """Answer the validation and test records, judge, and write the run folder's last files."""
     planned, clock = job.plan, Clock({"train": seconds_of(out)})
-    results = {"format": 1, "task": task_told(planned), "model": model_told(job), "counts": counts(planned)}
+    results: dict[str, Any] = {
+        "format": 1,
+        "task": task_told(planned),
+        "model": model_told(job),
+        "counts": counts(planned),
+    }
     results |= {"left_out": planned.left_out, "split": planned.split.by}
     if not job.answers:  # nothing to judge: what the features are worth, a later run says
         results["task"] |= {"kind": "unlabelled", "labels": [], "unit": None}
+        results |= {"thresholds": {}, "rows": [], "examples": []}
+        with clock.of("drawing"):
+            shown = draw_examples(job)
+        if shown:
+            write_array(out / "examples.npy", shown.ecg)
+            write_array(out / "drawn.npy", shown.drawn)
+            results["drawn"] = shown.told
         write_json(out / "environment.json", environment(job, clock.seconds))
-        return write_json(out / "results.json", results | {"thresholds": {}, "rows": [], "examples": []})
+        return write_json(out / "results.json", results)
     with clock.of("answers"):
         told = {name: answer(job, getattr(planned.split, name)) for name in ("validation", "test")}
         write_predictions(planned, told, out / "predictions.parquet")
@@ -61,10 +74,15 @@ def finish(job: Job, out: Path) -> None:
         verdict = judge(*told.values(), resamples=planned.judging.resamples, **how)
     rows = honest_rows(job, told["test"], clock.seconds)
     examples, drawn = choose_examples(planned, told["test"], verdict["thresholds"])
-    with new_file(out / "examples.npy") as file:
-        np.save(file, drawn, allow_pickle=False)
+    write_array(out / "examples.npy", drawn)
     write_json(out / "environment.json", environment(job, clock.seconds))
     write_json(out / "results.json", results | verdict | {"rows": rows, "examples": examples})
+
+
+def write_array(path: Path, values: Float[np.ndarray, "example lead time"]) -> None:
+    """Write ECGs in mV, whole or not at all."""
+    with new_file(path) as file:
+        np.save(file, values, allow_pickle=False)
 
 
 def answer(job: Job, rows: Int[np.ndarray, " record"]) -> Answers:

@@ -212,10 +212,10 @@ def around(
 def levels(
     lead: Float[np.ndarray, " time"], times: Float[np.ndarray, " beat"], hertz: float
 ) -> tuple[float, float]:
-    """Return the height of R and of ST in one lead (mV), NaN if it is flat or missing."""
+    """Return the height of R and of ST in one lead (mV), NaN if it is flat or missing, or no beat whole."""
     beats = around(lead.astype(np.float64), times[:, None] + GRID, hertz)
     beats = beats[np.isfinite(beats).all(axis=1)]
-    if not np.ptp(beats):
+    if not beats.size or not np.ptp(beats):
         return np.nan, np.nan
     level = beats[:, BEFORE].mean(axis=1)
     top, after = beats[:, PEAK].max(axis=1), beats[:, AFTER].mean(axis=1)

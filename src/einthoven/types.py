@@ -143,8 +143,10 @@ class Backbone(nn.Module, ABC):
                 )
             return ecg, None
         wanted = torch.tensor([LEADS.index(name) for name in self.wants.leads], device=ecg.device)
-        match = (wanted[None, :, None] == leads[:, None, :]).to(ecg.dtype)  # batch wanted lead
-        return match @ ecg, match.sum(2) > 0
+        match = wanted[None, :, None] == leads[:, None, :]  # batch wanted lead
+        present, place = match.any(2), match.int().argmax(2)[..., None]
+        picked = ecg.gather(1, place.expand(-1, -1, ecg.shape[2]))  # not a product, which bf16 would round
+        return picked * present[..., None], present
 
 
 class PatchBackbone(Backbone):
@@ -291,6 +293,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def outputs(self, batch: Batch) -> Outputs:
         """Answer without learning: `features`, and `logits` where there is a head."""
+
+    def drawn(self, batch: Batch) -> Float[Tensor, "batch wanted time"] | None:
+        """Draw ECGs as this method has learned to (eval mode), for who looks; None: it does not draw.
+
+        In mV: the wanted leads over the window, NaN where nothing is drawn. Chance from torch's generator.
+        """
+        return None
 
     def after_step(self, progress: float) -> None:
         """Run after each optimiser step; `progress` rises to 1 (for teachers)."""

@@ -150,3 +150,10 @@ def test_the_published_lengths_of_time() -> None:
     assert made("resnet1d_wang")(ecg()).values.shape[1] == 63
     assert made("fcn_wang")(ecg()).values.shape[1] == 249
     assert made("inception1d")(ecg()).values.shape[1] == 250
+
+
+def test_named_leads_keep_every_digit_in_half_precision() -> None:
+    order = torch.arange(11, -1, -1)
+    with torch.autocast("cpu", torch.bfloat16):
+        picked, _ = made("resnet18").ordered(ecg()[:, order], order.expand(3, -1))
+    assert torch.equal(picked, ecg())

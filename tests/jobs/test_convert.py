@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -323,11 +324,21 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
             with pytest.raises(ValueError, match=rf"{i}.{suffix} is ") as refused:
                 convert("st-mem", file, tmp_path / "run", tell=quiet)
             assert "\n" not in str(refused.value)
+            why = "" if suffix == "safetensors" else ", or a pickle that PyTorch does not load safely"
+            assert str(refused.value).startswith(f"{file} is damaged{why}: download it again")
     with pytest.raises(ValueError, match=r"No checkpoint at .*none.pth: download it"):
         convert("st-mem", tmp_path / "none.pth", tmp_path / "run", tell=quiet)
     with pytest.raises(ValueError, match="'st-men': st-mem, ecg-jepa. Did you mean 'st-mem'"):
         convert("st-men", checkpoint, tmp_path / "run", tell=quiet)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plain_pickle_is_not_loaded_and_the_remedy_is_told(tmp_path: Path) -> None:
+    trap, file = tmp_path / "trap", tmp_path / "plain.pth"
+    file.write_bytes(pickle.dumps({"model": Evil(str(trap))}))
+    with pytest.raises(ValueError, match=r"a pickle that PyTorch does not load safely.*to \.safetensors\.$"):
+        convert("st-mem", file, tmp_path / "run", tell=quiet)
+    assert not trap.exists() and not (tmp_path / "run").exists()
 
 
 def without(name: str) -> Callable[[Weights], Weights]:
@@ -368,6 +379,17 @@ WRONG: list[tuple[str, Callable[[Weights], Any], str]] = [
     ("st-mem", changed("sep_embedding", lambda x: x / 0), "'sep_embedding' holds NaN or infinity"),
     ("st-mem", changed("norm.bias", lambda x: x.long()), "'norm.bias' is not of plain numbers"),
     ("st-mem", changed("norm.bias", lambda x: x.to_sparse()), "'norm.bias' is not of plain numbers"),
+    ("st-mem", changed("norm.bias", lambda x: x[:1].expand(128)), "'norm.bias' has fewer numbers than its"),
+    (  # a network of that width would take 442 GB
+        "st-mem",
+        changed("pos_embedding", lambda x: torch.zeros(1, 32, 192_000)),
+        r"'sep_embedding' is of shape \(128,\), not \(192000,\)",
+    ),
+    (
+        "ecg-jepa",
+        changed("pos_embed", lambda x: torch.zeros(400, 51_200)),
+        r"'W_P.weight' is of shape \(64, 50\), not \(51200, 50\)",
+    ),
     ("st-mem", lambda w: w | linear("head", 5, 128), "'head.weight' is no weight of it"),
     (
         "st-mem",

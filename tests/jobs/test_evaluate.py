@@ -275,6 +275,18 @@ def test_each_evaluation_has_a_file_of_its_own(runs: dict[str, Path]) -> None:
     assert all(len(name) < 100 and not set(name) & set("/\\ $<>:*?|") for name in names)
 
 
+@pytest.mark.parametrize("usual", [True, False])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    store: Store, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: bool
+) -> None:
+    run = shutil.copytree(runs["taught"], tmp_path / "run", ignore=shutil.ignore_patterns("evaluate"))
+    monkeypatch.setattr(python, "judge_embeddings", lambda *told, **how: pytest.fail("judged"))
+    (run / "evaluate").touch()
+    with pytest.raises(ValueError, match="Cannot write .*evaluate.*choose another place"):
+        out = None if usual else run / "evaluate/figures.json"
+        python.evaluate("knn", run, store.path, out=out)
+
+
 def test_a_map_that_fails_leaves_the_figures(
     store: Store, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

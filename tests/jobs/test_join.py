@@ -22,6 +22,7 @@ from einthoven.data.split import Rule, divide
 from einthoven.data.store import COLUMNS, Store, open_store, verify
 from einthoven.data.task import find_task
 from einthoven.ecg import LEADS, Record, Source
+from einthoven.embedding import table_of
 from einthoven.plan import Plan, plan
 
 SMALL = partial(Form, chunk_bytes=4 * 12 * 200 * 2, shard_bytes=9 * 12 * 200 * 2)  # 4 a chunk, 9 a shard
@@ -201,6 +202,39 @@ def test_stores_of_one_source_share_its_names_and_its_patients(north: Store, fol
         )
 
 
+def test_words_of_one_store_are_classes_beside_the_lists_of_another(folder: Path) -> None:
+    sick = ward(folder / "sick", "clinic", [{"diag": ["CD", "MI"]}, {"diag": ["MI"]}] * 2)
+    well = ward(folder / "well", "clinic", [{"diag": "NORM"}] * 2, ids=lambda i: f"well{i}")
+    with pytest.warns(UserWarning, match="1 patients"):
+        store = join([sick.path, well.path], folder / "clinic")
+    assert store.tasks == {"diag": ("CD", "MI", "NORM")}
+    truth = find_task(store, {"name": "diag"}).truth(store.records)
+    np.testing.assert_array_equal(truth, [[1, 1, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]])
+
+
+def test_a_column_without_values_owns_no_name(folder: Path) -> None:
+    none = ward(folder / "none", "none", [{"oxygen": None, "marks": [], "never": None, "words": "x"}] * 2)
+    some = ward(folder / "some", "some", [{"oxygen": 95.5, "marks": ["a"], "words": None}] * 2)
+    store = join([none.path, some.path], folder / "values")
+    assert not {"some/oxygen", "some/marks", "some/words", "never"} & set(store.records.columns)
+    assert store.records["oxygen"].isna()[:2].all() and list(store.records["oxygen"][2:]) == [95.5] * 2
+    assert store.tasks == {"marks": ("a",)} and list(map(len, store.records["marks"])) == [0, 0, 1, 1]
+
+
+def test_a_task_may_be_named_with_the_source_whose_it_is(both: Store) -> None:
+    for said, labels in (
+        ("north/kinds", KINDS),
+        ("north+south/kinds", KINDS),
+        ("north/rhythm", ("SR",)),
+        ("south/rhythm", ("Sinus rhythm",)),
+        ("south/disorder", ("MI", "NORM")),
+    ):
+        assert set(find_task(both, {"name": said}).labels) == set(labels)
+    with pytest.raises(ValueError, match="No task 'south/kinds'"):
+        find_task(both, {"name": "south/kinds"})
+    assert table_of("south/bpm > 61", both) == {"column": "bpm", "above": 61.0}
+
+
 def test_a_join_says_what_it_is(north: Store, south: Store, both: Store, folder: Path) -> None:
     assert (both.title, both.source, both.synthetic) == ("NORTH + SOUTH", "north+south", False)
     assert [part["records"] for part in both.facts["parts"]] == [24, 30]
@@ -249,7 +283,7 @@ def test_steps_that_do_not_fit_are_refused(north: Store, folder: Path) -> None:
     large = ward(folder / "large", "large", south_rows(6), microvolts=10.0, high=20.0)
     with pytest.raises(ValueError, match=r"Record '\d' of .*large reaches beyond 32\.767 mV"):
         join([north.path, large.path], folder / "unfit")
-    assert not list((folder / "unfit").iterdir())
+    assert not (folder / "unfit").exists()
 
 
 # ---- what cannot be joined
@@ -258,6 +292,7 @@ def test_steps_that_do_not_fit_are_refused(north: Store, folder: Path) -> None:
 def test_what_cannot_be_joined_is_one_line(north: Store, south: Store, both: Store, folder: Path) -> None:
     fast = ward(folder / "fast", "fast", south_rows(6), hertz=200.0)
     again = ward(folder / "again", "north", north_rows(6))
+    lent = ward(folder / "lent", "lent", south_rows(6), ids=lambda i: f"north:{i}")
     unfinished = folder / "unfinished"
     (unfinished / ".partial").mkdir(parents=True)
     for stores, line in (
@@ -267,11 +302,12 @@ def test_what_cannot_be_joined_is_one_line(north: Store, south: Store, both: Sto
         ([north, both], r"both is a join itself: name the stores .*\(NORTH, SOUTH\)"),
         ([north, fast], r"north: 12 leads, 100 Hz, 2 s; .*fast: 12 leads, 200 Hz, 2 s.*--hertz 100"),
         ([north, again], "Record '0' of .*again stands in another of the stores, too.*source 'north'"),
+        ([lent, north], "lent has the record_id 'north:0', which in the join would be one of source 'north'"),
     ):
         with pytest.raises(ValueError, match=line) as refused:
             join([store.path for store in stores], folder / "refused")
         assert "\n" not in str(refused.value)
-        assert not (folder / "refused/store.json").exists()
+        assert not (folder / "refused").exists()
     with pytest.raises(ValueError, match=r"unfinished: .*\(or `einthoven join`\)"):
         join([north.path, unfinished], folder / "refused")
     with pytest.raises(ValueError, match="south is one of the stores to join"):
@@ -292,7 +328,7 @@ def test_a_damaged_store_is_not_joined(north: Store, tmp_path: Path) -> None:
     shard.write_bytes(data)
     with pytest.raises(ValueError, match=r"signals-00000\.npy is damaged"):
         join([north.path, harmed.path], tmp_path / "out")
-    assert not (tmp_path / "out/store.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 # ---- killed
@@ -370,6 +406,17 @@ def test_a_task_of_the_store_without_folds_is_divided_by_patient(both: Store) ->
     assert planned.split.by == "patients, seed 0" and set(rows) == set(range(24, 54))
     with pytest.raises(ValueError, match="by = 'fold', but some records have no fold"):
         plan({"task": {"name": "disorder"}, "signal": {"seconds": 1}, "split": {"by": "fold"}}, both)
+
+
+def test_a_missing_fold_does_not_let_fold_0_be_tested_on(both: Store) -> None:
+    records = both.records.assign(fold=both.records["fold"].where(both.records["record_id"] != "7"))
+    every, none = np.arange(54), np.zeros((54, 0))
+    with pytest.raises(
+        ValueError, match=r"1 of 54 records have no fold, while 30 have fold 0.*by = 'patient'"
+    ):
+        divide(records, every, none, Rule())
+    assert divide(records, every, none, Rule(by="patient")).by == "patients, seed 0"
+    assert divide(records, every[:24], none[:24], Rule()).by == "patients, seed 0"  # nobody has fold 0
 
 
 def test_stores_without_folds_have_none_when_joined(south: Store, folder: Path) -> None:

@@ -22,7 +22,7 @@ from einthoven.evaluate.figures import figure
 from einthoven.evaluate.probe import logistic
 from einthoven.evaluate.scores import macro_auroc
 from einthoven.predict import load
-from einthoven.reduced import ALL, Picked, lead_sets, picked
+from einthoven.reduced import ALL, Picked, lead_sets, picked, with_leads
 from einthoven.results import read_results
 from einthoven.run import train
 from einthoven.types import Batch
@@ -214,3 +214,21 @@ def test_the_command_prints_the_difference(
         "own head, I+II",
     ]
     assert told[-1].split(":")[1].endswith("leads-ii,i+ii.json, map")
+
+
+def test_a_record_without_any_lead_of_a_set_is_left_out_of_all_sets(
+    store: Store, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(next(iter(runs.values())))
+    planned = planned_for(model, store, "big")
+    absent = np.full(len(store), "", dtype=object)
+    gone = [int(planned.split.test[3]), int(planned.split.train[5])]
+    absent[gone[0]], absent[gone[1]], absent[planned.split.test[4]] = "I II III", "II", "I"
+    monkeypatch.setattr(Reader, "absent", property(lambda self: absent))
+    fewer = with_leads(planned, {ALL: LEADS, "II": ("II",), "I+II": ("I", "II")})
+    assert set(planned.split.test) - set(fewer.split.test) == {gone[0]}
+    assert set(planned.split.train) - set(fewer.split.train) == {gone[1]}
+    assert fewer.left_out["holds no lead of a set"] == 2
+    absent[:] = "II"
+    with pytest.raises(ValueError, match="No record of .* holds a lead of each set"):
+        with_leads(planned, {"II": ("II",)})

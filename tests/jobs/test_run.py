@@ -297,6 +297,21 @@ def test_a_long_ecg_is_judged_as_far_as_the_store_goes(store: Store, run: Path) 
     np.testing.assert_allclose(model.predict(longer, hertz=100), model.predict(ecg, hertz=100), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [(None, "is missing"), ("", "cannot be read"), ("{}", "lacks something: 'store'")],
+)
+def test_a_run_whose_environment_is_damaged_says_so(
+    run: Path, tmp_path: Path, text: str | None, how: str
+) -> None:
+    harmed = shutil.copytree(run, tmp_path / "harmed")
+    about = harmed / "environment.json"
+    about.unlink() if text is None else about.write_text(text)
+    line = rf"harmed is damaged \(environment\.json {how}\): restore it, or train that run again\.$"
+    with pytest.raises(ValueError, match=line):
+        load(harmed)
+
+
 def test_a_run_that_names_foreign_code_needs_trust(run: Path, tmp_path: Path) -> None:
     for file in run.iterdir():
         if file.is_file():

@@ -14,9 +14,9 @@ from scipy.stats import entropy
 
 from cohorts import heartbeat, store_of
 from einthoven.evaluate import auroc, rmse
-from einthoven.evaluate.wavelet import STATISTICS, wavelet_features
 from einthoven.perceptron import Examples, perceptron
 from einthoven.run import train
+from einthoven.wavelet import STATISTICS, wavelet_features
 
 
 def ecgs(records: int = 3, seconds: float = 10.0) -> np.ndarray:

@@ -2,16 +2,20 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from einthoven.data import files
+from einthoven.data.files import read_json
 from einthoven.evaluate.answers import Answers, read_answers
 
 SPLITS = ("train", "validation", "test")
+REMOVE = "remove it, and the same command trains it again"
+whole = partial(files.whole, remedy=REMOVE)
 
 
 class Facts(NamedTuple):
@@ -33,24 +37,6 @@ class Facts(NamedTuple):
     git: str | None
 
 
-@contextmanager
-def whole(file: Path) -> Iterator[None]:
-    """Say in one line that a file of a run folder cannot be read, and what to do."""
-    try:
-        yield
-    except FileNotFoundError as lost:
-        raise ValueError(damaged(file, "is missing")) from lost
-    except (LookupError, TypeError, AttributeError) as gap:
-        raise ValueError(damaged(file, f"lacks something: {gap}")) from gap
-    except (OSError, ValueError) as wrong:
-        raise ValueError(damaged(file, "cannot be read")) from wrong
-
-
-def damaged(file: Path, how: str) -> str:
-    """Say what is wrong with a run folder; the next call trains anew what is not there."""
-    return f"{file.parent} is damaged ({file.name} {how}): remove it, and the same command trains it again."
-
-
 def read_test(run: Path) -> Answers:
     """Read a run's answers to the test records."""
     file = run / "predictions.parquet"
@@ -65,9 +51,7 @@ def read_test(run: Path) -> Answers:
 
 def begun_on(run: Path) -> str:
     """Return the fingerprint of the store that a run was begun on."""
-    file = run / "environment.json"
-    with whole(file):
-        return str(json.loads(file.read_text(encoding="utf-8"))["store"]["fingerprint"])
+    return str(read_json(run / "environment.json", "store", "fingerprint", remedy=REMOVE))
 
 
 def read_facts(run: Path) -> Facts:

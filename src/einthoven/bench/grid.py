@@ -297,9 +297,27 @@ def with_firsts(
         made |= {str(cell): cell for cell in first_cells(folder, first, asked, sets)}
         asked |= {begins(cell): cell.seed for cell in made.values() if begins(cell)}
     made = {name: following(cell, made) if begins(cell) else cell for name, cell in made.items()}
+    refuse_seen_labels(cells, made)
     order = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
     before = sorted(made.values(), key=lambda cell: order[cell.seed])
     return tuple(before), tuple(following(cell, made) for cell in cells)
+
+
+def refuse_seen_labels(cells: Sequence[Cell], firsts: Mapping[str, Cell]) -> None:
+    """Refuse a cell that learns from few labels, and starts from a run that has learned from all of them."""
+    for cell in cells:
+        begun = firsts.get(begins(cell))
+        if begun is None or "task" not in begun.made:
+            continue
+        shares = [
+            (made.get("split", {}).get("keep", 1.0), made.get("split", {}).get("thin"))
+            for made in (cell.made, begun.made)
+        ]
+        if shares[0] != shares[1]:
+            raise ValueError(
+                f"{cell} learns from fewer labels than {begun}, which it starts from: leave "
+                "that arm out of the [[grid]] with keep (arms = [...])."
+            )
 
 
 def following(cell: Cell, firsts: Mapping[str, Cell]) -> Cell:

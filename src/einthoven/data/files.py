@@ -6,7 +6,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,6 +30,14 @@ def one_line(path: Path) -> Iterator[None]:
         if refused.errno in REFUSED:
             raise ValueError(f"Cannot write {path} ({refused.strerror}): choose another place.") from refused
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or say in one line, before any work, that nothing can be written there."""
+    with one_line(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
 
 
 @contextmanager
@@ -62,6 +73,29 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a whole JSON file, for people and programs; equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def whole(file: Path, remedy: str) -> Iterator[None]:
+    """Say in one line that a file of a run folder cannot be read, and what to do."""
+
+    def damaged(how: str) -> ValueError:
+        return ValueError(f"{file.parent} is damaged ({file.name} {how}): {remedy}.")
+
+    try:
+        yield
+    except FileNotFoundError as lost:
+        raise damaged("is missing") from lost
+    except (LookupError, TypeError, AttributeError) as gap:
+        raise damaged(f"lacks something: {gap}") from gap
+    except (OSError, ValueError) as wrong:
+        raise damaged("cannot be read") from wrong
+
+
+def read_json(file: Path, *keys: str, remedy: str = "restore it, or train that run again") -> Any:
+    """Read a JSON file of a run folder, or what stands in it under `keys`, one inside the other."""
+    with whole(file, remedy):
+        return reduce(getitem, keys, json.loads(file.read_text(encoding="utf-8")))
 
 
 def flush(file: IO[bytes]) -> None:

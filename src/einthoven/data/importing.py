@@ -6,7 +6,7 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from einthoven.data.store import (
     RECORDS,
     REJECTED,
     Store,
+    cell,
     column_kind,
     open_store,
     shard_name,
@@ -171,7 +172,6 @@ class Census:
 
     def __init__(self) -> None:
         self.kinds: dict[str, set[type]] = {name: {kind} for name, kind in COLUMNS.items()}
-        self.classes: dict[str, set[str]] = {}
         self.counts: Counter[str] = Counter()
         self.patients = Seen()
         self.content = hashlib.sha256()
@@ -184,8 +184,6 @@ class Census:
             for name, value in row.items():
                 if value is not None and name not in COLUMNS:
                     self.kinds.setdefault(name, set()).add(type(value))
-                    if isinstance(value, list):
-                        self.classes.setdefault(name, set()).update(value)
                 elif name not in COLUMNS:
                     self.kinds.setdefault(name, set())
             for flag in ("absent", "nan_share", "flat", "clipped", "high", "law"):
@@ -247,8 +245,9 @@ def finish(partial: Partial, source: Source, labels: Labels | None, settings: st
 def conclude(partial: Partial, census: Census, lines: Iterator[Row], about: Row, *, rejected: int) -> None:
     """Write the table of records and, last, the facts; `about` says of whom they are."""
     folder, form, columns = partial.folder, partial.form, census.columns()
+    tasks: dict[str, set[str]] = {name: set() for name, kind in columns.items() if kind is list}
     with files.new_file(folder / RECORDS) as file:
-        write_table(file, lines, columns)
+        write_table(file, noted(lines, tasks), columns)
     sizes = partial.close()
     written = [*map(shard_name, range(len(sizes))), RECORDS, REJECTED]
     sums: dict[str, dict[str, Any]] = {
@@ -264,7 +263,7 @@ def conclude(partial: Partial, census: Census, lines: Iterator[Row], about: Row,
         "seconds": form.samples / form.hertz,
         "samples": form.samples,
         "microvolts": form.microvolts,
-        "tasks": {n: sorted(census.classes.get(n, ())) for n, kind in columns.items() if kind is list},
+        "tasks": {name: sorted(classes) for name, classes in tasks.items()},
         "counts": {
             "records": partial.kept,
             "patients": len(census.patients),
@@ -276,6 +275,14 @@ def conclude(partial: Partial, census: Census, lines: Iterator[Row], about: Row,
         "fingerprint": census.content.hexdigest()[:16],
     }
     files.write_json(folder / FACTS, facts)
+
+
+def noted(lines: Iterator[Row], tasks: Mapping[str, set[str]]) -> Iterator[Row]:
+    """Pass lines on, and note the classes of each task as they are written: a word is a list of one, too."""
+    for line in lines:
+        for name, classes in tasks.items():
+            classes.update(cell(line.get(name), list))
+        yield line
 
 
 def publish(store: Path) -> None:

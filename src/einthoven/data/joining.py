@@ -58,7 +58,7 @@ class Part:
     """A store on its way into a join."""
 
     store: Store
-    columns: Mapping[str, str]  # its names of columns -> those of the join
+    columns: Mapping[str, str]  # its names of columns -> those of the join; not those without any value
     first: bool  # of the first store's source: ids stay as they are
     untold: bool  # it has no fold, while others have
     factor: int  # counts of the join in one of its own
@@ -66,7 +66,7 @@ class Part:
     def lines(self) -> Iterator[Row]:
         """Yield its lines of the table, as they stand in the join."""
         for line in lines_of(self.store.path / RECORDS):
-            row = {self.columns[name]: value for name, value in line.items()}
+            row = {self.columns[name]: value for name, value in line.items() if name in self.columns}
             for name in ("record_id", "patient_id"):
                 row[name] = self.named(row[name])
             yield row | ({"fold": TAUGHT} if self.untold else {})
@@ -87,7 +87,7 @@ def join(
 
     Ids of the first store's source stay as they are; those of another source get its name: `ludb:17`. So do
     statements and words that another source names alike: `ludb/rhythm`. Where some stores have folds,
-    records of the others get fold 0: they are trained on, and nobody is tested on them.
+    records of the others get fold 0: wherever folds divide, they are trained on and never tested on.
 
     Args:
         stores: Two or more of one rate and length; none of them a join.
@@ -99,14 +99,12 @@ def join(
     refuse_unfit(opened, out)
     settings = fingerprint(opened, form)
     check_place(out)
+    parts = [] if (out / FACTS).exists() else checked(opened, form)  # before there is a folder
     with files.one_line(out):
         out.mkdir(parents=True, exist_ok=True)
     with files.alone(out):
         publish(out)  # what an earlier start had finished but for the names
         if not (out / FACTS).exists():
-            parts = parts_of(opened, form)
-            refuse_damaged(opened)
-            refuse_clashes(parts)
             partial = Partial(out / PARTIAL, form, settings)
             copy(parts, partial, progress)
             finish(parts, partial, settings)
@@ -161,6 +159,15 @@ def fingerprint(stores: Sequence[Store], form: Form) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def checked(stores: Sequence[Store], form: Form) -> list[Part]:
+    """Plan what each store becomes, or say why they cannot be joined."""
+    parts = parts_of(stores, form)
+    refuse_damaged(stores)
+    refuse_borrowed(parts)
+    refuse_clashes(parts)
+    return parts
+
+
 def parts_of(stores: Sequence[Store], form: Form) -> list[Part]:
     """Plan what each store becomes."""
     names = names_of(stores)
@@ -185,6 +192,7 @@ def names_of(stores: Sequence[Store]) -> list[dict[str, str]]:
 
     What another source says in words or statements under the same name is something else, and stands apart:
     there the words are others, and a statement that is not made need not be untrue. Numbers share a column.
+    A column without any value says nothing, not even what it would hold: it is left out.
     """
     from pyarrow import parquet, types
 
@@ -193,7 +201,7 @@ def names_of(stores: Sequence[Store]) -> list[dict[str, str]]:
     for store in stores:
         names = dict(zip(COLUMNS, COLUMNS, strict=True))
         for field in parquet.read_schema(store.path / RECORDS):
-            if field.name in COLUMNS:
+            if field.name in COLUMNS or not has_values(store, field.name):
                 continue
             number = not (types.is_string(field.type) or types.is_list(field.type))
             source, numbers = owners.setdefault(field.name, (store.source, number))
@@ -201,6 +209,11 @@ def names_of(stores: Sequence[Store]) -> list[dict[str, str]]:
             names[field.name] = field.name if alike else f"{store.source}/{field.name}"
         told.append(names)
     return told
+
+
+def has_values(store: Store, column: str) -> bool:
+    """Say whether anything stands in a column; a missing list is an empty one."""
+    return any(line[column] not in (None, []) for line in lines_of(store.path / RECORDS, [column]))
 
 
 def refuse_damaged(stores: Sequence[Store]) -> None:
@@ -226,6 +239,20 @@ def refuse_beyond(part: Part, form: Form) -> None:
                     f"can hold: import the other stores with steps of {part.store.microvolts:g}."
                 )
         first += len(shard)
+
+
+def refuse_borrowed(parts: Sequence[Part]) -> None:
+    """Refuse an id that stays as it is and reads as one of another source."""
+    others = {part.store.source for part in parts if not part.first}
+    for part in (part for part in parts if part.first):
+        for line in lines_of(part.store.path / RECORDS, ["record_id", "patient_id"]):
+            for what, name in line.items():
+                source, colon, _ = name.partition(":")
+                if colon and source in others:
+                    raise ValueError(
+                        f"{part.store.path} has the {what} {name!r}, which in the join would be one of "
+                        f"source {source!r}: name a store of that source first, or import with other ids."
+                    )
 
 
 def refuse_clashes(parts: Sequence[Part]) -> None:

@@ -22,7 +22,8 @@ class Rule:
 
     `by = "fold"`: the official folds of the store. `by = "patient"`: patients drawn by `seed` in
     the given `shares`, stratified by label. `by = "auto"`: folds where every record has one.
-    Records of fold 0, which `einthoven join` gives to those of a store without folds, are trained on.
+    Records of fold 0, which `einthoven join` gives to those of a store without folds, are trained on
+    wherever folds divide; patients are drawn from them as from all others.
 
     `keep` is the share of the training patients to learn from, drawn by `draw`; a smaller share is part
     of a larger one. `thin` does so for a subgroup: `{column = "sex", equal = "female", keep = 0.05}`, or
@@ -82,7 +83,7 @@ def divide(
     """
     patient = records["patient_id"].to_numpy(dtype=object)[rows]
     folds = records["fold"].iloc[rows] if "fold" in records else pd.Series(pd.NA, rows)
-    has_folds = not folds.isna().any() and bool((folds != TAUGHT).any())
+    has_folds = divisible(folds, rule)
     if rule.by == "fold" and not has_folds:
         raise ValueError("[split] by = 'fold', but some records have no fold; use by = 'patient'.")
     if rule.by == "patient" or not has_folds:
@@ -165,6 +166,19 @@ def drawn(group: Bool[np.ndarray, " patient"], share: float, seed: int) -> Bool[
     chosen = np.zeros(len(group), dtype=bool)
     chosen[np.argsort(luck)[: round(share * group.sum())]] = True
     return chosen
+
+
+def divisible(folds: pd.Series, rule: Rule) -> bool:
+    """Say whether folds can divide these records; refuse to draw patients where they only nearly can."""
+    known = folds.dropna()
+    taught, untold = int((known == TAUGHT).sum()), len(folds) - len(known)
+    if rule.by == "auto" and taught and untold:
+        raise ValueError(
+            f"{untold:,} of {len(folds):,} records have no fold, while {taught:,} have fold 0, which is "
+            "never tested on: give those a fold (import with --labels, join again), or draw patients from all of "
+            "them with [split] by = 'patient'."
+        )
+    return not untold and taught < len(known)
 
 
 def by_fold(fold: Int[np.ndarray, " row"], rule: Rule) -> tuple[Int[np.ndarray, " row"], str]:

@@ -191,13 +191,28 @@ def task_of(store: Store, table: dict[str, Any]) -> Task:
         raise ValueError(f"[task] {said[0]} goes with a column of numbers, not with statements.")
     if not columns and "name" not in table:
         raise ValueError(f"[task] needs a name or a column. Tasks of {store.path}: {listed(store.tasks)}.")
-    name = columns[0] if columns else table["name"].removeprefix(f"{store.source}/")
+    name = columns[0] if columns else own_name(table["name"], store)
     if name not in store.tasks:
         raise ValueError(
             f"No task {table['name']!r} in {store.path}. Tasks: {listed(store.tasks)}; "
             f"or say column = ... for one of its columns.{hint(name, store.tasks)}"
         )
     return Task(name, (name,), "labels", tuple(store.tasks[name]))
+
+
+def own_name(said: str, store: Store) -> str:
+    """Leave out the source before a task or a column, unless the store has a column of that very name.
+
+    In a joined store it is the source of a part, whose records have a value there: what another part says
+    under the bare name is something else.
+    """
+    source, _, bare = said.partition("/")
+    if said in store.records or source == store.source:
+        return said if said in store.records else bare
+    if bare not in store.records:
+        return said
+    theirs = store.records.loc[store.records["source"] == source, bare]
+    return bare if theirs.dropna().map(np.size).any() else said
 
 
 def listed(names: Any) -> str:

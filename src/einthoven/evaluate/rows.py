@@ -117,6 +117,21 @@ def demographics(train: Cohort, validation: Cohort, test: Cohort) -> Features:
     return tables[0], tables[1], tables[2]
 
 
+def flagged(
+    train: Float[np.ndarray, "train measure"],
+    validation: Float[np.ndarray, "validation measure"],
+    test: Float[np.ndarray, "test measure"],
+) -> Features:
+    """Replace what is unknown (NaN) by the training median, and add a flag for each feature that says so."""
+    known = [column[~np.isnan(column)] for column in train.T]
+    usual = np.array([np.median(column) if len(column) else 0.0 for column in known])
+    tables = []
+    for table in (train, validation, test):
+        unknown = np.isnan(table)
+        tables.append(np.concatenate([np.where(unknown, usual, table), unknown], axis=1))
+    return tables[0], tables[1], tables[2]
+
+
 def unknown_if_none(cohort: Cohort) -> Float[np.ndarray, " record"]:
     """Return the ages, NaN where a cohort has none."""
     return np.full(len(cohort.truth), np.nan) if cohort.age is None else np.asarray(cohort.age, float)

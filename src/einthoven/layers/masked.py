@@ -16,8 +16,17 @@ ENOUGH = 16  # records, to speak of a rank
 
 def normalised(values: Float[Tensor, "batch patch samples"]) -> Float[Tensor, "batch patch samples"]:
     """Bring every patch to mean 0 and variance 1 (unbiased): small waves count as much as large ones."""
-    centred = values.float() - values.float().mean(2, keepdim=True)
-    return centred / (centred.square().sum(2, keepdim=True) / (values.shape[2] - 1) + 1e-6).sqrt()
+    level, height = level_and_height(values)
+    return (values.float() - level) / height
+
+
+def level_and_height(
+    values: Float[Tensor, "batch patch samples"],
+) -> tuple[Float[Tensor, "batch patch 1"], Float[Tensor, "batch patch 1"]]:
+    """Return the mean and the deviation of every patch: what `normalised` takes away."""
+    level = values.float().mean(2, keepdim=True)
+    power = (values.float() - level).square().sum(2, keepdim=True) / (values.shape[2] - 1)
+    return level, (power + 1e-6).sqrt()
 
 
 def error(

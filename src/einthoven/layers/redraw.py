@@ -1,10 +1,11 @@
 """Patches put back in their places: what a method draws, in millivolts."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from einthoven.layers.mask import grid
+from einthoven.layers.masked import level_and_height
 from einthoven.types import Batch, PatchBackbone, Patches
 
 
@@ -25,6 +26,18 @@ def redraw(
     drawn = ((drawn - low) * factor + low_mv).masked_fill(absent, torch.nan)
     rest = drawn.new_full((*drawn.shape[:2], batch.ecg.shape[2] - drawn.shape[2]), torch.nan)
     return torch.cat([drawn, rest], 2)
+
+
+def hidden_redrawn(
+    guess: Float[Tensor, "batch hidden samples"], where: Int[Tensor, "batch hidden"], patches: Patches
+) -> Float[Tensor, "batch patch samples"]:
+    """Put guesses of normalised patches in their places, NaN elsewhere: `values` of `redraw`.
+
+    Each gets the mean and the deviation of the true patch, which those who aim at normalised ones never say.
+    """
+    level, height = level_and_height(patches.take(where).values)
+    blank = torch.full_like(patches.values, torch.nan, dtype=torch.float32)
+    return blank.scatter(1, where[..., None].expand_as(guess), guess.float() * height + level)
 
 
 def uncut(

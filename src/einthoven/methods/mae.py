@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from einthoven.layers.attention import Blocks, Sight, sincos
 from einthoven.layers.mask import anywhere, refuse_share
 from einthoven.layers.masked import collapsed, error, normalised, spread
 from einthoven.layers.pool import mean
-from einthoven.types import LEADS, Batch, Method, Outputs, PatchBackbone
+from einthoven.layers.redraw import hidden_redrawn, redraw
+from einthoven.types import LEADS, Batch, Method, Outputs, PatchBackbone, Patches, Tokens
 
 __all__ = ["MAE"]
 
@@ -43,15 +45,34 @@ class MAE(Method):
         """Learn."""
         patches = self.backbone.patchify(batch.ecg, batch.leads)
         kept, hidden = (patches.take(where) for where in anywhere(patches, self.hide))
-        seen, width = self.backbone.encode(kept), self.blank.shape[2]
+        seen = self.backbone.encode(kept)
+        loss = error(self.decode(seen, kept, hidden), normalised(hidden.values), hidden.real)
+        return {"loss": loss} | spread(seen)
+
+    def decode(self, seen: Tokens, kept: Patches, hidden: Patches) -> Float[Tensor, "batch hidden samples"]:
+        """Draw what is hidden: all patches of a record see each other."""
+        width = self.blank.shape[2]
         visible = self.bring(seen.values) + sincos(kept.time, width) + self.lead[kept.lead]
         blanks = self.blank + sincos(hidden.time, width) + self.lead[hidden.lead]
         real = None
         if kept.real is not None and hidden.real is not None:
             real = torch.cat([hidden.real, kept.real], 1)
         drawn = self.blocks(torch.cat([blanks, visible], 1), Sight(real))[:, : blanks.shape[1]]
-        loss = error(self.draw(drawn), normalised(hidden.values), hidden.real)
-        return {"loss": loss} | spread(seen)
+        guess: Tensor = self.draw(drawn)
+        return guess
+
+    @torch.no_grad()
+    def drawn(self, batch: Batch) -> Float[Tensor, "batch wanted time"]:
+        """Hide as in training and draw the hidden patches, in mV; NaN elsewhere.
+
+        The network aims at normalised patches and says their shape alone: each is drawn in the mean and the
+        deviation of the true patch.
+        """
+        patches = self.backbone.patchify(batch.ecg, batch.leads)
+        places = anywhere(patches, self.hide)
+        kept, hidden = (patches.take(where) for where in places)
+        guess = self.decode(self.backbone.encode(kept), kept, hidden)
+        return redraw(hidden_redrawn(guess, places[1], patches), patches, self.backbone, batch)
 
     def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
         """Say whether all ECGs look alike."""

@@ -10,6 +10,7 @@ from einthoven.layers.attention import Blocks, sincos
 from einthoven.layers.mask import grid, per_lead, refuse_share
 from einthoven.layers.masked import collapsed, error, normalised, spread
 from einthoven.layers.pool import mean
+from einthoven.layers.redraw import hidden_redrawn, redraw
 from einthoven.types import Batch, Method, Outputs, PatchBackbone, Patches, Tokens
 
 __all__ = ["STMEM"]
@@ -63,6 +64,19 @@ class STMEM(Method):
         drawn = self.blocks(torch.cat(parts, 2).flatten(0, 1))[:, : parts[0].shape[2]]
         guess: Tensor = self.draw(drawn).unflatten(0, (-1, rows)).flatten(1, 2)
         return guess
+
+    @torch.no_grad()
+    def drawn(self, batch: Batch) -> Float[Tensor, "batch wanted time"]:
+        """Hide as in training and draw the hidden patches, in mV; NaN elsewhere.
+
+        The network aims at normalised patches and says their shape alone: each is drawn in the mean and the
+        deviation of the true patch.
+        """
+        patches = self.backbone.patchify(batch.ecg, batch.leads)
+        places = per_lead(patches, self.hide)
+        kept, hidden = (patches.take(where, patches.rows) for where in places)
+        guess = self.decode(self.backbone.encode(kept), kept, hidden)
+        return redraw(hidden_redrawn(guess, places[1], patches), patches, self.backbone, batch)
 
     def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
         """Say whether all ECGs look alike."""

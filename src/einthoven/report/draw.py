@@ -27,6 +27,7 @@ WIDTH = 270.0  # mm: fits A4 across
 ORIGIN = 15.0  # mm from the left edge to second 0; the calibration pulse stands before it
 HEAD, FOOT = 10.0, 7.5  # mm for the words above and below
 PAPER, THIN, THICK, INK = "#fffaf9", "#f7d3d1", "#eaa3a0", "#151515"
+OVER = "#0057d9"  # blue: red is lost on red paper, and looks black to one man in a hundred
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Trace:
     y: float
     seconds: float  # time of the first sample
     points: Float[np.ndarray, "point 2"]
+    over: Float[np.ndarray, "over 2"]  # the line of a second ECG
     remark: str = ""
 
     @property
     def name_y(self) -> float:
         """Where the lead's name stands clear of its trace."""
-        near = self.points[self.points[:, 0] < self.x + 9, 1]
+        both = np.concatenate([self.points, self.over])
+        near = both[both[:, 0] < self.x + 9, 1]
         clear = np.min(near[np.isfinite(near)] - 1.2, initial=self.y - 7.5)
         return float(max(clear, self.y - 16, HEAD))
 
@@ -68,6 +71,8 @@ def sheet(
     stamp: str = "",
     note: str = "no filter",
     leads: Sequence[str] = LEADS,
+    over: Float[np.ndarray, "_ _"] | None = None,
+    lacking: str = "not recorded",
 ) -> Sheet:
     """Lay an ECG out on paper.
 
@@ -80,11 +85,16 @@ def sheet(
         title: words above, at the left.
         stamp: words above, at the right, such as MADE-UP ECG.
         note: what was filtered, for the foot.
-        leads: the name of each row of `signal`; those that are missing are said to be missing.
+        leads: the name of each row of `signal`; those that are missing are said to be `lacking`.
+        over: a second ECG in mV, drawn thinly in colour on the same baselines; NaN draws nothing.
+        lacking: what to say of a lead that `leads` does not name.
     """
     if len(leads) != len(signal):
         raise ValueError(f"An ECG of {len(signal)} leads cannot be drawn with {len(leads)} names.")
-    known = {name: np.asarray(row, dtype=np.float64) for name, row in zip(leads, signal, strict=True)}
+    if over is not None and over.shape != signal.shape:
+        raise ValueError(f"An ECG of shape {over.shape} cannot be drawn over one of {signal.shape}.")
+    known = dict(zip(leads, signal.astype(np.float64), strict=True))
+    second = {} if over is None else dict(zip(leads, over.astype(np.float64), strict=True))
     seconds = signal.shape[1] / hertz
     in_turn = seconds >= 9.0
     rhythm = RHYTHM if RHYTHM in known else leads[0]
@@ -96,18 +106,21 @@ def sheet(
         for row in ROWS
     ] + [[(rhythm, 0.0, 0.0, STRIP)]]
     cut = [
-        [(name, x, *_cut(known.get(name), hertz, start, length)) for name, x, start, length in row]
+        [
+            (name, x, start, *(_cut(of.get(name), hertz, start, length) for of in (known, second)))
+            for name, x, start, length in row
+        ]
         for row in plan
     ]
-    baselines, bottom = _baselines([[points for _, _, points, _ in row] for row in cut])
+    baselines, bottom = _baselines([[points for _, _, _, *both in row for points in both] for row in cut])
     traces = [
-        _place(name, ORIGIN + x, y, points, start)
+        _place(name, ORIGIN + x, y, start, line, above, "not recorded" if name in known else lacking)
         for row, y in zip(cut, baselines, strict=True)
-        for name, x, points, start in row
+        for name, x, start, line, above in row
     ]
     foot = ["25 mm/s", "10 mm/mV", f"{hertz:g} Hz", *([note] if note else []), _extent(seconds, in_turn)]
     edge = bottom + FOOT
-    if any(((trace.points[:, 1] < 0) | (trace.points[:, 1] > edge)).any() for trace in traces):
+    if any(((y < 0) | (y > edge)).any() for trace in traces for y in (trace.points[:, 1], trace.over[:, 1])):
         foot.append("cut at the edge of the paper")
     return Sheet(edge, traces, baselines, title, stamp, "  ·  ".join(foot))
 
@@ -120,14 +133,14 @@ def _extent(seconds: float, in_turn: bool) -> str:
 
 def _cut(
     lead: Float[np.ndarray, " time"] | None, hertz: float, start: float, length: float
-) -> tuple[Float[np.ndarray, "point 2"], float]:
-    """Return the samples of a stretch as (mm from its start, mm above 0 mV), and its start in s."""
+) -> Float[np.ndarray, "point 2"]:
+    """Return the samples of a stretch as (mm from its start, mm above 0 mV)."""
     if lead is None:
-        return np.empty((0, 2)), start
+        return np.empty((0, 2))
     first = round(start * hertz)
     stretch = lead[first : round((start + length) * hertz)]
     across = np.arange(len(stretch)) / hertz * SPEED
-    return np.stack([across, stretch * GAIN], axis=1), start
+    return np.stack([across, stretch * GAIN], axis=1)
 
 
 def _baselines(rows: list[list[Float[np.ndarray, "_ 2"]]]) -> tuple[list[float], float]:
@@ -143,17 +156,26 @@ def _baselines(rows: list[list[Float[np.ndarray, "_ 2"]]]) -> tuple[list[float],
     return baselines, y + math.ceil(below / 5) * 5.0
 
 
-def _place(name: str, x: float, y: float, points: Float[np.ndarray, "point 2"], start: float) -> Trace:
+def _place(
+    name: str,
+    x: float,
+    y: float,
+    start: float,
+    points: Float[np.ndarray, "point 2"],
+    second: Float[np.ndarray, "over 2"],
+    lacking: str,
+) -> Trace:
     values = points[:, 1]
     recorded = values[np.isfinite(values)]
-    remark = "" if len(recorded) and np.ptp(recorded) > 0 else "flat" if len(recorded) else "not recorded"
-    return Trace(name, x, y, start, points * [1, -1] + [x, y], remark)
+    remark = "" if len(recorded) and np.ptp(recorded) > 0 else "flat" if len(recorded) else lacking
+    line, over = (of * [1, -1] + [x, y] for of in (points, second))
+    return Trace(name, x, y, start, line, over, remark)
 
 
 def ecg_svg(signal: Float[np.ndarray, "lead time"], hertz: float, **words: Any) -> str:
     """Draw an ECG (lead, time) in mV as one SVG element that stands alone or inside a page.
 
-    The options are those of `sheet`: title, stamp, note, leads.
+    The options are those of `sheet`: title, stamp, note, leads, over, lacking.
     """
     page = sheet(signal, hertz, **words)
     size = {
@@ -172,6 +194,7 @@ def ecg_svg(signal: Float[np.ndarray, "lead time"], hertz: float, **words: Any) 
         _grid(page.height),
         tag("g", *_words(page), class_="words", fill=INK, **halo, **font),
         tag("g", *map(_pulse, page.baselines), *map(_trace, page.traces), class_="ink", **line),
+        *_over(page.traces),
         xmlns="http://www.w3.org/2000/svg",
         class_="ecg",
         role="img",
@@ -198,6 +221,14 @@ def _trace(trace: Trace) -> str:
         "path", class_="trace", data_lead=trace.lead, data_zero=trace.y, d=polyline(trace.points) or "M0 0"
     )
     return line + (tag("path", class_="tick", d=tick) if tick else "")
+
+
+def _over(traces: Sequence[Trace]) -> list[str]:
+    """Draw the second ECG, if there is one."""
+    lines = [(trace, polyline(trace.over)) for trace in traces]
+    told = [tag("path", class_="second", data_lead=t.lead, data_zero=t.y, d=d) for t, d in lines if d]
+    thin = {"fill": "none", "stroke": OVER, "stroke_width": 0.25, "stroke_linejoin": "round"}
+    return [tag("g", *told, class_="over", **thin)] if told else []
 
 
 def _pulse(y: float) -> str:
@@ -255,6 +286,7 @@ def _png(page: Sheet) -> bytes:
         axes.plot([2.5, 5, 5, 10, 10, 12.5], [y, y, y - GAIN, y - GAIN, y, y], color=INK, linewidth=0.3 * dot)
     for trace in page.traces:
         axes.plot(*trace.points.T, color=INK, linewidth=0.3 * dot)
+        axes.plot(*trace.over.T, color=OVER, linewidth=0.25 * dot)
         axes.text(trace.x + 1, trace.name_y, f"{trace.lead} {trace.remark}", fontsize=3.6 * dot, color=INK)
     axes.text(2.5, 6, page.title, fontsize=4 * dot, color=INK)
     axes.text(WIDTH - 2.5, 6, page.stamp, fontsize=4 * dot, color=INK, ha="right")

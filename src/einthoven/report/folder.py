@@ -2,6 +2,7 @@
 
 import json
 import math
+import tokenize
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Run:
     log: "pd.DataFrame"
     test: "pd.DataFrame"  # the lines of predictions.parquet whose split is test
     examples: Float[np.ndarray, "example lead time"]
+    drawn: Float[np.ndarray, "drawing lead time"]  # what a network drew of them; NaN where nothing
 
     @property
     def labels(self) -> list[str]:
@@ -149,6 +151,7 @@ def read_run(path: Path) -> Run:
     predictions = (
         pd.read_parquet(_whole(path / "predictions.parquet")) if answered else pd.DataFrame({"split": []})
     )
+    examples, drawn = _ecgs_of(path, results)
     run = Run(
         path=path,
         recipe=_whole(path / "recipe.toml").read_text(encoding="utf-8"),
@@ -156,7 +159,8 @@ def read_run(path: Path) -> Run:
         results=results,
         log=_log(path / "log.csv"),
         test=predictions[predictions["split"] == "test"].reset_index(drop=True),
-        examples=_examples(path / "examples.npy", wanted=len(results.get("examples", []))),
+        examples=examples,
+        drawn=drawn,
     )
     for column in (f"{which}/{label}" for label in run.labels for which in ("truth", "score")):
         if column not in predictions:
@@ -188,10 +192,29 @@ def _log(path: Path) -> "pd.DataFrame":
     return pd.read_csv(path)
 
 
-def _examples(path: Path, *, wanted: int) -> Float[np.ndarray, "example lead time"]:
+def _ecgs_of(path: Path, results: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Read the ECGs to show and, of equal shape, what a network drew of them: none where it draws none."""
+    drawings = results.get("drawn", [])
+    examples = _ecgs(path / "examples.npy", wanted=len(results.get("examples") or drawings))
+    if not drawings:
+        return examples, examples[:0]
+    drawn = _ecgs(path / "drawn.npy", wanted=len(drawings))
+    if drawn.shape != examples.shape:
+        raise ValueError(f"{path / 'drawn.npy'} does not fit examples.npy: train the run again.")
+    return examples, drawn
+
+
+def _ecgs(path: Path, *, wanted: int) -> Float[np.ndarray, "example lead time"]:
     if not wanted:
         return np.empty((0, 12, 0), dtype=np.float32)
-    signals: Float[np.ndarray, "example lead time"] = np.load(_whole(path), allow_pickle=False)
+    _whole(path)
+    try:
+        with open(path, "rb") as file:
+            signals: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, tokenize.TokenError) as broken:
+        raise ValueError(f"{path} cannot be read: restore it or train again.") from broken
+    if signals.ndim != 3 or signals.dtype.kind != "f":
+        raise ValueError(f"{path} holds no ECGs (example, lead, time): restore it or train again.")
     if len(signals) < wanted:
         raise ValueError(
             f"{path} has {len(signals)} ECGs, results.json lists {wanted}: evaluate the run again."

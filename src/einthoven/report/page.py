@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from einthoven import __version__
 from einthoven.data.files import write_text
-from einthoven.report import cases, sections, words
+from einthoven.report import cases, drawn, sections, words
 from einthoven.report.facts import facts
 from einthoven.report.folder import Run, read_run
 
@@ -49,6 +49,7 @@ def context(run: Run) -> dict[str, Any]:
         "headline": words.headline(run),
         "data": sections.data(run),
         "learning": sections.learning(run),
+        "drawn": drawn.drawings(run),
         **judged(run),
         "facts": facts(run),
         "recipe": run.recipe.strip(),

@@ -44,6 +44,9 @@ CURVES = (
     ("Loss", {"training": "loss", "validation": "validation_loss"}, "lowest"),
     ("Validation AUROC", {"validation": "validation_auroc"}, "highest"),
     ("Learning rate", {"learning rate": "lr"}, "highest"),
+    ("Spread of the features (0: all ECGs alike)", {"feature_sd": "feature_sd"}, "lowest"),
+    ("Effective rank: directions in use", {"effective_rank": "effective_rank"}, "lowest"),
+    ("Perplexity: codes in use", {"perplexity": "perplexity"}, "lowest"),
 )
 AT_ONCE = 12  # classes whose curves are shown without asking
 

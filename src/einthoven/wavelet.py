@@ -29,6 +29,11 @@ def wavelet_features(ecg: Float[np.ndarray, "record lead time"]) -> Float[np.nda
     return told.reshape(len(ecg), -1)
 
 
+def features_of_a_lead() -> int:
+    """Return how many numbers tell one lead."""
+    return (LEVELS + 1) * len(STATISTICS)
+
+
 def bands(ecg: Float[np.ndarray, "record lead time"]) -> list[Float[np.ndarray, "record lead _"]]:
     """Split ECGs into the approximation and five details, coarse to fine, mirrored at both ends."""
     import pywt
