@@ -120,10 +120,10 @@ def inherited(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def taken_over(table: Mapping[str, Any]) -> dict[str, Any]:
     """Do so for a backbone and those nested in it; one of these may be whom the run is meant for."""
-    table, run = dict(table), Path(str(table.get("start", "")))
+    table = dict(table)
     nested = [key for key, value in table.items() if isinstance(value, Mapping) and "name" in value]
-    if "start" in table and (run / "recipe.toml").is_file():
-        theirs = recipes.load(run / "recipe.toml")["backbone"]
+    if "start" in table:
+        theirs = recipes.load(run_of(Path(table["start"])) / "recipe.toml")["backbone"]
         meant = [key for key in nested if table[key]["name"] == theirs["name"]]
         if theirs["name"] == table.get("name"):
             table = options_of(theirs) | table

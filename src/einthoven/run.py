@@ -200,7 +200,7 @@ def learn(training: Training) -> None:
     if (out / "weights.safetensors").exists():
         return load_weights(job.method, out / "weights.safetensors")
     if schedule.solver == "probe":
-        training.log.tell(fit_probe(job) | {"validation_loss": validation_loss(job)})
+        training.log.tell(fit_probe(job) | {"validation_loss": validation_logs(job)["validation_loss"]})
         return save_weights(job.method, out / "weights.safetensors")
     processes, line = job.processes, training.line
     with processes.agreed():
@@ -239,7 +239,7 @@ def end_line(training: Training, done: int, seconds: float) -> None:
     if not job.processes.first:
         return
     if done == schedule.steps or done % rhythm(schedule, training.epoch)[1] == 0:
-        told |= validate(training, done)
+        told = validate(training, done) | told
     training.log.tell(told)
     alarms = job.method.alarms(told) if done > training.line else ()  # the first line is too early to judge
     rate = told["records_per_second"]
@@ -251,11 +251,11 @@ def end_line(training: Training, done: int, seconds: float) -> None:
 def rhythm(schedule: Schedule, epoch: int) -> tuple[int, int]:
     """Return the steps from a line of the log to the next, and from a validation to the next.
 
-    A line is an epoch, or as many as make fifty lines or so. There are ten validations, unless the recipe
-    says after how many epochs.
+    A line is an epoch, or as many as make fifty lines or so; a run shorter than an epoch has ten. There are
+    ten validations, unless the recipe says after how many epochs.
     """
     epochs = schedule.steps / epoch
-    line = epoch * max(1, round(epochs / 50))
+    line = epoch * max(1, round(epochs / 50)) if epochs >= 1 else max(1, schedule.steps // 10)
     wished = epoch * schedule.validate or schedule.steps / 10
     return line, line * max(1, round(wished / line))
 
@@ -290,7 +290,7 @@ def validate(training: Training, done: int) -> dict[str, float]:
     """Score the validation split with the averaged weights, and remember the best so far."""
     job, average = training.job, training.job.learner.average
     average.swap()
-    told = {"validation_loss": validation_loss(job)}
+    told = validation_logs(job)
     if job.answers and job.plan.task.kind in ("labels", "multiclass"):
         told["validation_auroc"] = validation_auroc(job)
     criterion = {"best-loss": -told["validation_loss"], "best-auroc": told.get("validation_auroc")}
@@ -303,17 +303,18 @@ def validate(training: Training, done: int) -> dict[str, float]:
     return told
 
 
-def validation_loss(job: Job) -> float:
-    """Return the mean loss over the middle window of each validation record, in batches as in training.
+def validation_logs(job: Job) -> dict[str, float]:
+    """Return the mean loss over the middle window of each validation record, and what else a method watches.
 
-    Records of a patient stand together. Where augmentation makes the views that a loss compares, it does
-    so here, too, the same each time.
+    Batches are as in training; records of a patient stand together. Where augmentation makes the views that
+    a loss compares, it does so here, too, the same each time.
     """
     reader, rows = job.loader.reader, job.plan.split.validation
     rows = rows[np.argsort(reader.patients[rows], kind="stable")]
     first, end = reader.spans(rows)
     starts = first + np.maximum(end - first - job.loader.window, 0) // 2
-    total, size = 0.0, job.learner.schedule.batch
+    total: dict[str, float] = {}
+    size = job.learner.schedule.batch
     job.method.eval()
     torch.manual_seed(seed_of(job.plan.seed, 0))
     for begin in range(0, len(rows), size):
@@ -321,8 +322,9 @@ def validation_loss(job: Job) -> float:
         batch = reader.batch(rows[part], starts[part], job.loader.window).to(job.device)
         with torch.no_grad(), autocast(job.device, job.learner.schedule.precision):
             batch = job.augment(batch) if job.makes_views else batch
-            total += float(job.method(batch)["loss"]) * len(rows[part])
-    return total / len(rows)
+            for name, value in job.method(batch).items():
+                total[name] = total.get(name, 0.0) + float(value) * len(rows[part]) / len(rows)
+    return {"validation_loss": total.pop("loss")} | {k: v for k, v in total.items() if k[:5] != "loss/"}
 
 
 def validation_auroc(job: Job) -> float:

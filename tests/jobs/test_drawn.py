@@ -190,7 +190,7 @@ def test_the_page_shows_the_drawing_over_the_ecg_and_says_what_it_is(
     for example in told(runs[name])["drawn"]:
         assert f"RMSE {example['rmse']:.3f} mV" in section and f"by {example['level']:.3f} mV" in section
     charts = page.split('<section id="learning"')[1].split("</section>")[0]
-    watched = ["Perplexity"] if name == "vqvae" else ["Spread of the features", "Effective rank"]
+    watched = ["Perplexity"] if name == "vqvae" else ["Spread of the features"]  # a rank needs 16 ECGs
     assert all(f"{title}" in charts for title in watched)
 
 

@@ -496,6 +496,40 @@ def test_a_run_to_start_from_may_start_from_another(grid: Path, store: Store, tm
         read_grid(tmp_path / "grid.toml")
 
 
+def test_few_labels_never_start_from_a_run_that_saw_all(grid: Path, tmp_path: Path) -> None:
+    from einthoven.recipe import written
+
+    for name in ("alone.toml", "probe.toml"):
+        shutil.copy(grid.parent / name, tmp_path / name)
+    tuned = ALONE | {"loss": {"name": "supcon"}, "task": {"name": "kinds"}}
+    (tmp_path / "tuned.toml").write_text(written(tuned))
+    for keep, fits in (("[0.2, 1.0]", False), ("[1.0]", True)):
+        (tmp_path / "grid.toml").write_text(CHAIN.replace("seeds = [0]", f"seeds = [0]\nkeep = {keep}"))
+        if fits:
+            assert len(read_grid(tmp_path / "grid.toml").cells) == 2
+        else:
+            with pytest.raises(
+                ValueError, match=r"probe-tuned-0 learns from fewer labels than first/tuned-0"
+            ):
+                read_grid(tmp_path / "grid.toml")
+
+
+def test_whom_weights_have_learned_from_must_be_known(store: Store, alone: Path, tmp_path: Path) -> None:
+    """A file of weights of a run, wherever in it, stands for the run; one from elsewhere stands for nobody."""
+    made = PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone / "weights.safetensors")}}
+    assert (
+        plan(made, store).held
+        == plan(PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone)}}, store).held
+    )
+    deep = next((alone / "resume").glob("*/weights.safetensors"))
+    assert plan(made | {"backbone": PROBE["backbone"] | {"start": str(deep)}}, store).held
+    shutil.copy(deep, tmp_path / "copied.safetensors")
+    with pytest.raises(ValueError, match=r"copied\.safetensors is no folder of a run, nor a file in one"):
+        plan(made | {"backbone": PROBE["backbone"] | {"start": str(tmp_path / "copied.safetensors")}}, store)
+    with pytest.raises(ValueError, match="typo is not there"):
+        plan(PROBE | {"split": SHARED["split"] | {"after": str(tmp_path / "typo")}}, store)
+
+
 def test_a_regression_stands_in_the_table_with_four_figures(grid: Path, store: Store, tmp_path: Path) -> None:
     from einthoven.recipe import written
 

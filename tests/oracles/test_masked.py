@@ -146,7 +146,7 @@ def test_the_teacher_follows_by_the_stated_share_and_does_not_learn() -> None:
 
 
 def test_the_jepa_loss_is_that_of_its_definition() -> None:
-    """Smooth L1 between what the predictor says of hidden places and the teacher's normalised tokens there."""
+    """Smooth L1 between what the predictor says of hidden places and the teacher's normalised tokens."""
     method, one = made("jepa").eval(), batch(2)
     assert isinstance(method, ECGJEPA)
     torch.manual_seed(5)
@@ -237,3 +237,42 @@ def test_patches_are_pieces_of_the_scaled_ecg() -> None:
     mean, sd = one.ecg[1].mean(), one.ecg[1].std(correction=0)
     torch.testing.assert_close(patches.values[1, 4 * 5 + 2], (one.ecg[1, 5, 140:210] - mean) / sd)
     assert (LEADS[patches.lead[1, 22]], int(patches.time[1, 22])) == ("aVF", 2)
+
+
+def test_the_rank_is_that_of_full_precision() -> None:
+    one_way = torch.randn(ENOUGH, 1, 1) * torch.ones(1, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(spread(Tokens(one_way))["effective_rank"]) < 1.1
+
+
+@each
+def test_a_network_that_does_not_look_at_its_patches_is_found_out(which: str) -> None:
+    """What is hidden differs from record to record, and must not pass for a difference between ECGs."""
+    method, one = made(which).eval(), batch(ENOUGH)
+    healthy = {name: float(value.detach()) for name, value in method(one).items()}
+    assert not method.alarms(healthy)
+    networks = [method.backbone, method.teacher] if isinstance(method, ECGJEPA) else [method.backbone]
+    with torch.no_grad():
+        for network in networks:
+            for weight in network.embed.parameters():  # type: ignore[union-attr]
+                weight.zero_()
+    blind = {name: float(value.detach()) for name, value in method(one).items()}
+    (told,) = method.alarms(blind)
+    assert "collapsed" in told
+    assert method.train()(one).keys() == {"loss"}  # measured where it costs little
+
+
+def test_what_cannot_be_hidden_is_refused_before_anything_runs() -> None:
+    def refused(told: str, method: dict[str, object], **backbone: object) -> None:
+        network = parts.build("backbones", SMALL | backbone, wants=WANTS)
+        with pytest.raises(ValueError, match=told):
+            parts.build("methods", method, backbone=network)
+
+    refused("one patch has nothing to hide", {"name": "st_mem"}, patch=3.0, special="sep")
+    refused("one patch has nothing to hide", {"name": "mae"}, patch=3.0, together=True)
+    refused("one patch has nothing to hide", {"name": "ecg_jepa", "mask": "random"}, patch=3.0)
+    refused("may hide all", {"name": "ecg_jepa"}, patch=0.75)
+    refused("may hide all", {"name": "ecg_jepa", "hide": [0.2, 0.3]}, patch=0.2)
+    refused("two shares", {"name": "ecg_jepa", "hide": [0.6]}, patch=0.2)
+    refused(r"\[width, blocks, heads\]", {"name": "mae", "decoder": [128, 2]}, patch=0.2)
+    refused(r"\[width, blocks, heads\]", {"name": "ecg_jepa", "predictor": [128, 2, 5]}, patch=0.2)

@@ -17,7 +17,7 @@ from einthoven.types import LEADS, PatchBackbone, Patches, Signal, Tokens
 __all__ = ["ViT"]
 
 SIZES = {"tiny": (192, 6, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, blocks, heads
-SLOTS = 256  # patches of a lead whose places have a code; longer windows get more
+SLOTS = 1024  # patches of a lead whose places have a code; longer windows get more
 
 
 class ViT(PatchBackbone):

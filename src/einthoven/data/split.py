@@ -175,8 +175,8 @@ def divisible(folds: pd.Series, rule: Rule) -> bool:
     if rule.by == "auto" and taught and untold:
         raise ValueError(
             f"{untold:,} of {len(folds):,} records have no fold, while {taught:,} have fold 0, which is "
-            "never tested on: give those a fold (import with --labels, join again), or draw patients from all of "
-            "them with [split] by = 'patient'."
+            "never tested on: give those a fold (import with --labels, join again), or draw patients from "
+            "all of them with [split] by = 'patient'."
         )
     return not untold and taught < len(known)
 

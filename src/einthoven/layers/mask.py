@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from einthoven.types import Patches
+from einthoven.types import PatchBackbone, Patches
 
 Split = tuple[Int[Tensor, "batch kept"], Int[Tensor, "batch hidden"]]
 
@@ -44,6 +44,7 @@ def per_lead(patches: Patches, share: float) -> Split:
 
 def random_times(steps: int, low: float, high: float) -> Bool[Tensor, " step"]:
     """Hide a share of the times, drawn from [low, high) for the batch and rounded down (ECG-JEPA, random)."""
+    kept_of(steps, high)
     count = int(steps * (low + (high - low) * float(torch.rand(()))))
     count = min(max(count, 1), steps - 1)
     hidden = torch.zeros(steps, dtype=torch.bool)
@@ -58,14 +59,20 @@ def block_times(steps: int, low: float, high: float, blocks: int = 4) -> Bool[Te
     1 - (1 - E[length] / steps) ** blocks. (The published sampler never hides the last patch, and the first
     seven times less often than those in the middle.)
     """
+    refuse_blocks(steps, high, blocks)
     lengths = (steps * (low + (high - low) * torch.rand(blocks))).long().clamp(min=1)
-    if int(steps * high) * blocks >= steps or blocks >= steps:
-        raise ValueError(
-            f"{blocks} blocks of up to {high:g} of {steps} patches may hide all: shorten `hide`."
-        )
     starts = torch.randint(steps, (blocks,))
     along = (torch.arange(steps) - starts[:, None]) % steps
     return (along < lengths[:, None]).any(0)
+
+
+def refuse_blocks(steps: int, high: float, blocks: int = 4) -> None:
+    """Refuse blocks that may hide every time."""
+    if max(int(steps * high), 1) * blocks >= steps:
+        raise ValueError(
+            f"{blocks} blocks of up to {high:g} of {steps} patches may hide all: say a shorter patch, "
+            "a longer window, or a smaller hide."
+        )
 
 
 def at_times(patches: Patches, hidden: Bool[Tensor, " step"]) -> Split:
@@ -85,3 +92,13 @@ def grid(patches: Patches) -> tuple[int, int, int]:
         raise ValueError("These patches form no rows of leads.")
     batch, count = patches.lead.shape
     return batch, patches.rows, count // patches.rows
+
+
+def times_of(backbone: PatchBackbone) -> int:
+    """Count the times into which a backbone cuts its window."""
+    return backbone.wants.samples // backbone.patch[1]
+
+
+def places_of(backbone: PatchBackbone) -> int:
+    """Count the patches of a window of all leads."""
+    return times_of(backbone) * (1 if backbone.patch[0] > 1 else len(backbone.wants.leads))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from einthoven.layers.pool import mean
-from einthoven.types import Tokens
+from einthoven.types import Method, PatchBackbone, Patches, Tokens
 
 LEAST_SD = 0.005  # of features of unit size: below, all ECGs look alike
 LEAST_RANK = 2.0
@@ -48,14 +48,23 @@ def spread(tokens: Tokens) -> dict[str, Tensor]:
     feature_sd is the standard deviation of a token over the batch, in units of the tokens' root mean square;
     effective_rank is exp(entropy) of the singular values of the centred features (Roy & Vetterli 2007).
     """
-    values, features = tokens.values.float(), mean(tokens).float()
-    size = values.square().mean().sqrt().clamp(min=1e-12)
-    told = {"feature_sd": values.var(0, correction=0).mean().sqrt() / size}
-    if len(features) >= ENOUGH:
-        centred = (features - features.mean(0)) / size
-        power = torch.linalg.eigvalsh(centred @ centred.T).clamp(min=0).sqrt()
-        told["effective_rank"] = torch.special.entr(power / power.sum().clamp(min=1e-12)).sum().exp()
+    with torch.autocast(tokens.values.device.type, enabled=False):
+        values, features = tokens.values.float(), mean(tokens).float()
+        size = values.square().mean().sqrt().clamp(min=1e-12)
+        told = {"feature_sd": values.var(0, correction=0).mean().sqrt() / size}
+        if len(features) >= ENOUGH:
+            centred = (features - features.mean(0)) / size
+            power = torch.linalg.eigvalsh(centred @ centred.T).clamp(min=0).sqrt()
+            told["effective_rank"] = torch.special.entr(power / power.sum().clamp(min=1e-12)).sum().exp()
     return told
+
+
+def watched(method: Method, patches: Patches) -> dict[str, Tensor]:
+    """Measure the spread of whole ECGs when a method is validated: hidden places would tell records apart."""
+    if method.training or not isinstance(method.backbone, PatchBackbone):
+        return {}
+    with torch.no_grad():
+        return spread(method.backbone.encode(patches))
 
 
 def collapsed(logs: Mapping[str, float]) -> Sequence[str]:

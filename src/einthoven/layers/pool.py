@@ -25,10 +25,11 @@ def largest(tokens: Tokens) -> Float[Tensor, "batch dim"]:
 
 
 def special(tokens: Tokens) -> Float[Tensor, "batch dim"]:
-    """Average the special tokens: the CLS, or an LSTM's final state."""
+    """Average the special tokens: the CLS, an LSTM's final state. Those of absent leads are zero: left."""
     if tokens.special is None:
         raise ValueError("pool 'special': this backbone has no special token.")
-    return tokens.special.mean(1)
+    there = tokens.special.detach().ne(0).any(2).sum(1, keepdim=True).clamp(min=1)
+    return tokens.special.sum(1) / there
 
 
 POOLS = {"mean": mean, "max": largest, "special": special}

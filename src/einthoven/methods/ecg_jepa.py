@@ -8,8 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from einthoven.layers.attention import Blocks, sincos
-from einthoven.layers.mask import at_times, block_times, random_times, refuse_share
+from einthoven.layers.attention import Blocks, sincos, three
+from einthoven.layers.mask import (
+    at_times,
+    block_times,
+    kept_of,
+    random_times,
+    refuse_blocks,
+    refuse_share,
+    times_of,
+)
 from einthoven.layers.masked import collapsed, spread
 from einthoven.layers.pool import mean
 from einthoven.types import Batch, Method, Outputs, PatchBackbone, Tokens
@@ -39,11 +47,16 @@ class ECGJEPA(Method):
         predictor: Sequence[int] = (96, 3, 4),
     ):
         super().__init__()
-        low, high = hide or HIDE[mask]
+        hide = tuple(hide) or HIDE[mask]
+        if len(hide) != 2:
+            raise ValueError(f"Method 'ecg_jepa': hide is two shares, [from, to]; got {list(hide)}.")
+        low, high = hide
         refuse_share("ecg_jepa", low, high)
+        refuse = kept_of if mask == "random" else refuse_blocks
+        refuse(times_of(backbone), high)  # before anything runs
         if not 0 <= momentum <= 1:
             raise ValueError(f"Method 'ecg_jepa' needs momentum from 0 to 1, got {momentum:g}.")
-        width, depth, heads = predictor
+        width, depth, heads = three("Option 'predictor' of method 'ecg_jepa'", predictor)
         self.backbone, self.mask, self.hide, self.momentum = backbone, mask, (low, high), momentum
         self.teacher = copy.deepcopy(backbone).requires_grad_(False)
         self.bring, self.send = nn.Linear(backbone.dim, width), nn.Linear(width, backbone.dim)
@@ -75,7 +88,7 @@ class ECGJEPA(Method):
         each = F.smooth_l1_loss(guess.float(), target, reduction="none").mean(2)
         real = torch.ones_like(each) if hidden.real is None else hidden.real.to(each.dtype)
         loss = (each * real).sum() / real.sum().clamp(min=1)
-        return {"loss": loss} | spread(Tokens(taught, patches.real))
+        return {"loss": loss} | ({} if self.training else spread(Tokens(taught, patches.real)))
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

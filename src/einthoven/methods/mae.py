@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from einthoven.layers.attention import Blocks, Sight, sincos
-from einthoven.layers.mask import anywhere, refuse_share
-from einthoven.layers.masked import collapsed, error, normalised, spread
+from einthoven.layers.attention import Blocks, Sight, sincos, three
+from einthoven.layers.mask import anywhere, kept_of, places_of, refuse_share
+from einthoven.layers.masked import collapsed, error, normalised, watched
 from einthoven.layers.pool import mean
 from einthoven.layers.redraw import hidden_redrawn, redraw
 from einthoven.types import LEADS, Batch, Method, Outputs, PatchBackbone, Patches, Tokens
@@ -29,7 +29,8 @@ class MAE(Method):
     def __init__(self, backbone: PatchBackbone, *, hide: float = 0.75, decoder: Sequence[int] = (128, 2, 4)):
         super().__init__()
         refuse_share("mae", hide)
-        width, depth, heads = decoder
+        kept_of(places_of(backbone), hide)  # refused before anything runs
+        width, depth, heads = three("Option 'decoder' of method 'mae'", decoder)
         self.backbone, self.hide = backbone, hide
         self.bring = nn.Linear(backbone.dim, width)
         self.blank = nn.Parameter(0.02 * torch.randn(1, 1, width))
@@ -47,7 +48,7 @@ class MAE(Method):
         kept, hidden = (patches.take(where) for where in anywhere(patches, self.hide))
         seen = self.backbone.encode(kept)
         loss = error(self.decode(seen, kept, hidden), normalised(hidden.values), hidden.real)
-        return {"loss": loss} | spread(seen)
+        return {"loss": loss} | watched(self, patches)
 
     def decode(self, seen: Tokens, kept: Patches, hidden: Patches) -> Float[Tensor, "batch hidden samples"]:
         """Draw what is hidden: all patches of a record see each other."""

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from einthoven.layers.attention import Blocks, sincos
-from einthoven.layers.mask import grid, per_lead, refuse_share
-from einthoven.layers.masked import collapsed, error, normalised, spread
+from einthoven.layers.attention import Blocks, sincos, three
+from einthoven.layers.mask import grid, kept_of, per_lead, refuse_share, times_of
+from einthoven.layers.masked import collapsed, error, normalised, watched
 from einthoven.layers.pool import mean
 from einthoven.layers.redraw import hidden_redrawn, redraw
 from einthoven.types import Batch, Method, Outputs, PatchBackbone, Patches, Tokens
@@ -28,11 +28,12 @@ class STMEM(Method):
     def __init__(self, backbone: PatchBackbone, *, hide: float = 0.75, decoder: Sequence[int] = (128, 2, 4)):
         super().__init__()
         refuse_share("st_mem", hide)
+        kept_of(times_of(backbone), hide)  # refused before anything runs
         if getattr(backbone, "special", "sep") != "sep":
             raise ValueError(
                 "Method 'st_mem' knows leads by their SEP tokens: say [backbone] special = 'sep'."
             )
-        width, depth, heads = decoder
+        width, depth, heads = three("Option 'decoder' of method 'st_mem'", decoder)
         self.backbone, self.hide = backbone, hide
         self.bring = nn.Linear(backbone.dim, width)
         self.blank = nn.Parameter(0.02 * torch.randn(1, 1, width))
@@ -49,7 +50,7 @@ class STMEM(Method):
         kept, hidden = (patches.take(where, patches.rows) for where in per_lead(patches, self.hide))
         seen = self.backbone.encode(kept)
         loss = error(self.decode(seen, kept, hidden), normalised(hidden.values), hidden.real)
-        return {"loss": loss} | spread(seen)
+        return {"loss": loss} | watched(self, patches)
 
     def decode(self, seen: Tokens, kept: Patches, hidden: Patches) -> Float[Tensor, "batch hidden samples"]:
         """Fold leads into the batch: each has its blanks, its visible tokens and its own SEPs."""

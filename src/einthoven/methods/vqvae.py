@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from einthoven.layers.attention import Blocks, Sight, sincos
+from einthoven.layers.attention import Blocks, Sight, sincos, three
 from einthoven.layers.codebook import Codebook, Quantised
 from einthoven.layers.mask import grid
 from einthoven.layers.masked import error
@@ -48,7 +48,7 @@ class VQVAE(Method):
         super().__init__()
         if beta < 0:
             raise ValueError(f"Method 'vqvae' needs beta from 0, got {beta:g}.")
-        width, depth, heads = decoder
+        width, depth, heads = three("Option 'decoder' of method 'vqvae'", decoder)
         self.backbone, self.beta, self.across = backbone, beta, across
         self.narrow = nn.Linear(backbone.dim, size)
         self.codebook = Codebook(codes, size, decay=decay, unit=unit)
