@@ -516,16 +516,15 @@ def test_few_labels_never_start_from_a_run_that_saw_all(grid: Path, tmp_path: Pa
 
 def test_whom_weights_have_learned_from_must_be_known(store: Store, alone: Path, tmp_path: Path) -> None:
     """A file of weights of a run, wherever in it, stands for the run; one from elsewhere stands for nobody."""
-    made = PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone / "weights.safetensors")}}
-    assert (
-        plan(made, store).held
-        == plan(PROBE | {"backbone": PROBE["backbone"] | {"start": str(alone)}}, store).held
-    )
+    frozen = PROBE["backbone"]
+    made = PROBE | {"backbone": frozen | {"start": str(alone / "weights.safetensors")}}
+    folder = PROBE | {"backbone": frozen | {"start": str(alone)}}
+    assert plan(made, store).held == plan(folder, store).held
     deep = next((alone / "resume").glob("*/weights.safetensors"))
-    assert plan(made | {"backbone": PROBE["backbone"] | {"start": str(deep)}}, store).held
+    assert plan(made | {"backbone": frozen | {"start": str(deep)}}, store).held
     shutil.copy(deep, tmp_path / "copied.safetensors")
     with pytest.raises(ValueError, match=r"copied\.safetensors is no folder of a run, nor a file in one"):
-        plan(made | {"backbone": PROBE["backbone"] | {"start": str(tmp_path / "copied.safetensors")}}, store)
+        plan(made | {"backbone": frozen | {"start": str(tmp_path / "copied.safetensors")}}, store)
     with pytest.raises(ValueError, match="typo is not there"):
         plan(PROBE | {"split": SHARED["split"] | {"after": str(tmp_path / "typo")}}, store)
 
