@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
-from einthoven.data.files import new_file
+from einthoven.data.files import new_file, read_json
 from einthoven.data.joining import bare, prefixed
 from einthoven.data.split import NAMES, Held, Split
 from einthoven.data.store import Store
@@ -89,7 +89,7 @@ def held_by(runs: Sequence[Path] | Iterator[Path], store: Store) -> Held:
     held: dict[str, int] = {}
     ours = set(store.records["source"])
     for run in runs:
-        about = json.loads((run / "environment.json").read_text(encoding="utf-8"))["store"]
+        about = read_json(run / "environment.json", "store")
         if not (run / FILE).is_file():
             if not ours & set(about["source"].split("+")):
                 continue  # of weights from elsewhere, or of a store with nobody of this one

@@ -19,7 +19,7 @@ from einthoven.ancestry import FILE as PATIENTS
 from einthoven.ancestry import write_patients
 from einthoven.assemble import Job, assemble, best_device
 from einthoven.checkpoint import load_resume, load_weights, save_resume, save_weights, steps_saved
-from einthoven.data.files import one_line, write_json, write_text
+from einthoven.data.files import one_line, read_json, write_json, write_text
 from einthoven.data.store import open_store
 from einthoven.evaluate import macro_auroc
 from einthoven.evaluate.embed import answers
@@ -125,7 +125,7 @@ def claim(out: Path, job: Job, resume: bool) -> bool:
         raise ValueError(f"{out} holds a run that {how}: choose another --out, or remove it.")
     if saved.read_text(encoding="utf-8") != text:
         raise ValueError(f"{saved} is another recipe than this one: choose another --out, or remove {out}.")
-    begun = json.loads((out / "environment.json").read_text(encoding="utf-8"))["store"]["fingerprint"]
+    begun = read_json(out / "environment.json", "store", "fingerprint")
     if begun != job.plan.store.fingerprint:
         raise ValueError(
             f"{out} was begun on another store than {job.plan.store.path}: choose another --out."

@@ -515,7 +515,7 @@ def test_few_labels_never_start_from_a_run_that_saw_all(grid: Path, tmp_path: Pa
 
 
 def test_whom_weights_have_learned_from_must_be_known(store: Store, alone: Path, tmp_path: Path) -> None:
-    """A file of weights of a run, wherever in it, stands for the run; one from elsewhere stands for nobody."""
+    """A file of weights of a run, wherever in it, stands for the run; one from elsewhere for nobody."""
     frozen = PROBE["backbone"]
     made = PROBE | {"backbone": frozen | {"start": str(alone / "weights.safetensors")}}
     folder = PROBE | {"backbone": frozen | {"start": str(alone)}}
