@@ -1,6 +1,5 @@
 """Whom a run has learned from: a run that starts from it may not be tested on these patients."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path

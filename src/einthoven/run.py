@@ -1,6 +1,5 @@
 """Train a recipe on a store into a run folder; a killed run goes on where it was, to the same bits."""
 
-import json
 import math
 import sys
 import time
