@@ -242,7 +242,7 @@ def test_the_codes_of_the_checkpoint_are_taken_and_go_on_behind_it(tmp_path: Pat
         file = saved(tmp_path / f"{first}.pth", "model", weights)
         backbone = load(convert("st-mem", file, tmp_path / f"{first}", tell=quiet), "cpu").method.backbone
         expected = torch.tensor([code(t + first, 64) for t in range(256)])
-        torch.testing.assert_close(backbone.get_buffer("time"), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(backbone.get_buffer("time")[:256], expected, atol=1e-4, rtol=0)
     weights["pos_embedding"][0, 1:31] = torch.randn(30, 64)  # of its own: taken as they are
     file = saved(tmp_path / "own.pth", "model", weights)
     backbone = load(convert("st-mem", file, tmp_path / "own", tell=quiet), "cpu").method.backbone
