@@ -496,6 +496,17 @@ def test_a_run_to_start_from_may_start_from_another(grid: Path, store: Store, tm
         read_grid(tmp_path / "grid.toml")
 
 
+def test_a_cell_that_answers_nothing_is_told_so(grid: Path, store: Store, tmp_path: Path) -> None:
+    from einthoven.recipe import written
+
+    tuned = ALONE | {"loss": {"name": "supcon"}, "task": {"name": "kinds"}}
+    (tmp_path / "tuned.toml").write_text(written(tuned | {"train": ALONE["train"] | {"epochs": 0.2}}))
+    block = '[[grid]]\nrecipes = ["tuned.toml"]\ntasks = ["kinds"]\nseeds = [0]\n'
+    (tmp_path / "grid.toml").write_text(block + '[[arm]]\nname = "a"\n[[arm]]\nname = "b"\n')
+    with pytest.raises(ValueError, match=r"learned features alone, which no table scores"):
+        bench(tmp_path / "grid.toml", store.path, tmp_path / "table")
+
+
 def test_few_labels_never_start_from_a_run_that_saw_all(grid: Path, tmp_path: Path) -> None:
     from einthoven.recipe import written
 

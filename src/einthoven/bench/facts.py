@@ -11,7 +11,7 @@ import numpy as np
 
 from einthoven.data import files
 from einthoven.data.files import read_json
-from einthoven.evaluate.answers import Answers, read_answers
+from einthoven.evaluate.answers import Answers, read_answers, unlabelled
 
 SPLITS = ("train", "validation", "test")
 REMOVE = "remove it, and the same command trains it again"
@@ -56,6 +56,10 @@ def begun_on(run: Path) -> str:
 
 def read_facts(run: Path) -> Facts:
     """Read `results.json`, `environment.json` and `log.csv`."""
+    with whole(run / "results.json"):
+        answers = not unlabelled(run)
+    if not answers:
+        raise ValueError(f"{run} learned features alone, which no table scores: in a grid it is a [[first]].")
     return Facts(
         **results_of(run / "results.json"),
         **environment_of(run / "environment.json"),
