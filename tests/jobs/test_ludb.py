@@ -173,6 +173,12 @@ def test_what_is_damaged_is_one_reason(root: Path) -> None:
     assert isinstance(LUDB(root).read(1), Record)
 
 
+def test_marks_that_are_cut_short_are_told(root: Path) -> None:
+    marks = (root / "data/1.ii").read_bytes()
+    (root / "data/1.ii").write_bytes(marks[:-4])  # between two marks: what is left can be read
+    assert "1.ii: the annotations are cut short" in reason(root)
+
+
 @pytest.mark.parametrize("damage", [b"", b"\1", b"\0\0", b"\xff" * 40, bytes(range(64)), b"not marks at all"])
 def test_damaged_marks_are_told(root: Path, damage: bytes) -> None:
     (root / "data/1.ii").write_bytes(damage)

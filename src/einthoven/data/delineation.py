@@ -11,6 +11,7 @@ from typing import NamedTuple
 from einthoven.data.convert import BROKEN, broken
 
 ONSET, PEAK, OFFSET = "(", "N", ")"
+END = b"\0\0"  # how an annotation file ends
 
 
 class Complex(NamedTuple):
@@ -33,6 +34,8 @@ def read_complexes(path: Path, samples: int | None = None) -> list[Complex]:
             raise ValueError(f"{path}: cannot read the annotations ({error.strerror or error}).") from error
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, *BROKEN) as error:
             raise ValueError(f"{path}: wfdb cannot read its annotations ({broken(error)}).") from error
+    if path.read_bytes()[-2:] != END:
+        raise ValueError(f"{path}: the annotations are cut short, their end is missing; copy the file again.")
     times, symbols = [int(time) for time in found.sample], list(found.symbol)
     if times != sorted(times) or (times and not 0 <= times[0] <= times[-1] < (samples or math.inf)):
         raise ValueError(f"{path}: damaged annotations, their times do not rise or leave the ECG.")
