@@ -12,7 +12,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cohorts import store_of
-from einthoven.bench.grid import Cell, Grid
+from einthoven.bench.asked import Cell
+from einthoven.bench.grid import Grid
 from einthoven.bench.published import full_version, published
 from einthoven.bench.spell import figure
 from einthoven.bench.table import Line, Table, judged, less

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from einthoven.bench.asked import FIRST, Cell
 from einthoven.bench.facts import begun_on
-from einthoven.bench.grid import FIRST, Cell
 from einthoven.data.files import FULL, write_text
 from einthoven.recipe import written
 from einthoven.run import Progress, Watch, train

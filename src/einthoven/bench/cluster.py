@@ -8,8 +8,8 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from einthoven.bench.asked import Cell
 from einthoven.bench.cells import Outcome, Place, Told, reason_of, run_cell
-from einthoven.bench.grid import Cell
 from einthoven.cores import cores
 
 PATIENCE = 10.0  # seconds that a cluster may take to answer

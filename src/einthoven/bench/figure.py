@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from einthoven.bench.grid import ENSEMBLE, MEAN
+from einthoven.bench.asked import ENSEMBLE, MEAN
 from einthoven.bench.spell import sized
 from einthoven.bench.table import SPELT, Line, Table
 from einthoven.data.files import new_file

@@ -8,18 +8,17 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from einthoven import recipe as recipes
+from einthoven.bench.asked import ENSEMBLE, FIRST, MEAN, Arm, Asked, Block, Cell, First
 from einthoven.data.split import Thin, described
 from einthoven.data.store import Store
 from einthoven.parts import call, fits, frozen, hint
 
-ENSEMBLE, MEAN = "ensemble", "mean"  # rows of the table that are no recipe
-FIRST = "first"  # the folder of runs to start from
 DIVIDES = ("task", "split", "signal", "crop")  # tables that decide who is on which side
 SEEDS = 2**31
 # Names become folders: of one meaning on systems that do not tell x from X, and none that Windows keeps
@@ -28,88 +27,6 @@ NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w([\w.-]*[\w-])?", r
 SAID: dict[Any, str] = {str: "a text in quotes", bool: "true or false"}
 SAID |= {Sequence[str]: "a list of words", Sequence[int]: "a list of whole numbers"}
 SAID |= {Sequence[float]: "a list of numbers"}
-
-
-@dataclass(frozen=True)
-class Arm:
-    """An [[arm]]: edits that every recipe is run with. The first arm is the baseline.
-
-    `start` names a [[first]]: its run of the same seed gives the backbone to begin with.
-    """
-
-    name: str = ""
-    set: Sequence[str] = ()
-    start: str = ""
-
-
-@dataclass(frozen=True)
-class First:
-    """A [[first]]: a recipe (a path from the grid's file) to run before the arms that start from it.
-
-    It may itself `start` from another that starts from none, as a fine-tuning of a pre-training does.
-    """
-
-    name: str = ""
-    recipe: str = ""
-    set: Sequence[str] = ()
-    start: str = ""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A [[grid]]: every recipe (a path from the grid's file) on every task with every seed.
-
-    `keep` are shares of the training patients to learn from, others with each seed; a task then stands in
-    the table once for each. `thin` names a subgroup, whose share they then are, while everybody else stays:
-    `{name = "women", column = "sex", equal = "female"}`. `arms` names those to run, if not all.
-    """
-
-    recipes: Sequence[str] = ()
-    tasks: Sequence[str] = ()
-    seeds: Sequence[int] = ()
-    keep: Sequence[float] = ()
-    thin: Mapping[str, Any] | None = None
-    arms: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a grid file says, as it says it."""
-
-    title: str = ""
-    set: Sequence[str] = ()
-    ensemble: bool = False
-    grid: Any = ()
-    arm: Any = ()
-    first: Any = ()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid."""
-
-    # As the table calls it: "superdiag@0.05" learns from 5 % of the training patients, "superdiag~women@0.05"
-    # from 5 % of the women and all men.
-    task: str
-    recipe: str
-    arm: str
-    seed: int
-    made: Mapping[str, Any] = field(compare=False, repr=False)  # the recipe with all edits
-    begun: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # that of its [[first]]
-
-    def __str__(self) -> str:
-        """Name the cell; below `runs/` this is its folder."""
-        return f"{self.task}/{'-'.join(filter(None, (self.recipe, self.arm, str(self.seed))))}"
-
-    def of_share(self, keep: float, thin: Mapping[str, Any] | None) -> "Cell":
-        """Return the cell that learns from a share of the training patients, or of a subgroup of theirs."""
-        told: dict[str, Any] = {"keep": keep}
-        name = ""
-        if thin is not None:
-            group = {key: value for key, value in thin.items() if key != "name"}
-            told, name = {"thin": group | {"keep": keep}}, f"~{thin['name']}"
-        split = {**self.made.get("split", {}), "draw": self.seed, **told}
-        return replace(self, task=f"{self.task}{name}@{keep:g}", made={**self.made, "split": split})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 
-from einthoven.bench.grid import Cell
+from einthoven.bench.asked import Cell
 
 
 class Pace:

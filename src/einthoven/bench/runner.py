@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from einthoven.bench.asked import Cell
 from einthoven.bench.cells import Outcome, Place, one_by_one
 from einthoven.bench.curve import write_curve
 from einthoven.bench.figure import write_figure
-from einthoven.bench.grid import Cell, Grid, on_store, read_grid
+from einthoven.bench.grid import Grid, on_store, read_grid
 from einthoven.bench.pace import Pace
 from einthoven.bench.table import SPELT, Table
 from einthoven.bench.words import write_markdown

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from einthoven.bench.asked import ENSEMBLE, MEAN, Cell
 from einthoven.bench.facts import Facts, read_facts, read_test
-from einthoven.bench.grid import ENSEMBLE, MEAN, Cell, Grid
+from einthoven.bench.grid import Grid
 from einthoven.data.split import Thin, patients_named
 from einthoven.data.store import Store
 from einthoven.evaluate.answers import Answers

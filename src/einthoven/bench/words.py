@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
+from einthoven.bench.asked import ENSEMBLE, MEAN
 from einthoven.bench.beside import published_part
 from einthoven.bench.facts import SPLITS
-from einthoven.bench.grid import ENSEMBLE, MEAN
 from einthoven.bench.published import full_version
 from einthoven.bench.spell import aligned, count, figure, gap, interval_of, p_value, sized
 from einthoven.bench.table import Gain, Line, Table, column
