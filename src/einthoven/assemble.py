@@ -17,10 +17,11 @@ from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
 from einthoven.parts import Builder, call, find, hint, names
 from einthoven.plan import Plan, tells_apart
+from einthoven.policy import POLICY
 from einthoven.processes import ALONE, Processes
 from einthoven.recipe import several
 from einthoven.settings import Settings
-from einthoven.types import Augment, Head, Loss, Method, Miner, Sampler
+from einthoven.types import Augment, Fusion, Head, Loss, Method, Miner, Sampler, Text
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,33 @@ class Job:
 
 def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
     """Build from the bottom up; each part is offered to the later ones under its table's name."""
-    offers, table = maker.offers, recipe.get("method", {"name": "direct"})
+    offers = maker.offers
+    table = recipe.get("method", {"name": "fusion" if "fusion" in recipe else "direct"})
     offers["backbone"] = maker.build("backbones", recipe["backbone"])
     offers["dim"] = offers["backbone"].dim
+    build_text(recipe, maker)
     if "head" in recipe:
         refuse_unasked(several(recipe["head"]), offers["labels"])
         offers["heads"] = Heads([kin(maker.build("heads", t), Head, t) for t in several(recipe["head"])])
     if "loss" in recipe:
         offers["losses"] = build_losses(several(recipe["loss"]), maker)
     method: Method = maker.build("methods", table)
-    for key, offer in {"head": "heads", "loss": "losses"}.items():
-        if key in recipe and offer not in maker.taken:
+    for key, offer in {"head": "heads", "loss": "losses", "text": "text", "fusion": "fusion"}.items():
+        if offer in offers and offer not in maker.taken:
             raise ValueError(f"Method {table['name']!r} takes no [{key}].")
     return method
+
+
+def build_text(recipe: Mapping[str, Any], maker: Builder) -> None:
+    """Build what reads reports, if it has a name, and what puts them beside ECGs."""
+    table = {key: value for key, value in recipe.get("text", {}).items() if key not in POLICY}
+    if table:
+        maker.offers["text"] = kin(maker.build("texts", table), Text, table)
+        maker.offers["text_dim"] = maker.offers["text"].dim
+    if "fusion" in recipe:
+        if not table:
+            raise ValueError("[fusion] needs a [text] with a name, which says how reports are read.")
+        maker.offers["fusion"] = kin(maker.build("fusions", recipe["fusion"]), Fusion, recipe["fusion"])
 
 
 def refuse_unasked(heads: Sequence[Mapping[str, Any]], labels: int) -> None:
@@ -166,6 +181,9 @@ def to_device(method: Method, device: str) -> None:
 def known_in_training(planned: Plan, steps: int) -> dict[str, Any]:
     """Offer what is known in a training only: rows of the store, steps in all, logits of the prevalence."""
     told: dict[str, Any] = {"records": len(planned.store), "steps": steps, "signals": Whole(planned.store)}
+    if planned.texts is not None:
+        corpus = [planned.texts[row] for row in planned.split.train]
+        told |= {"corpus": corpus, "shelf": planned.store.path / "texts"}
     if planned.task.kind in ("regression", "unlabelled"):
         return told
     truth = torch.from_numpy(planned.truth[planned.split.train])
@@ -196,7 +214,7 @@ def assemble(planned: Plan, device: str, processes: Processes = ALONE) -> Job:
         raise ValueError("[train] keep = 'best-auroc' needs labels to tell apart; use 'best-loss'.")
     targets = task.scaled(planned.truth)
     rows, parts = torch.from_numpy(planned.split.train), schedule.accumulate * processes.count
-    reader = Reader(planned.store, wants, targets)
+    reader = Reader(planned.store, wants, targets, texts=planned.texts)
     offers = {"rows": rows, "targets": torch.from_numpy(targets)[rows], "wants": wants}
     offers |= {"patients": torch.from_numpy(reader.patients)[rows], "batch": schedule.batch * parts}
     maker = Builder(offers | {"seed": planned.seed})

@@ -116,6 +116,26 @@ def list_(
 
 
 @app.command()
+def audit(
+    store: Store,
+    task: Annotated[str, typer.Option(help="A task, a column, or 'column > number'.")],
+    view: Annotated[str, typer.Option(help="What is seen of a report: full, masked, context.")] = "full",
+    column: Annotated[str, typer.Option(help="The column that holds the reports.")] = "report",
+    out: Annotated[Path | None, typer.Option(help="A .json file for the figures.")] = None,
+) -> None:
+    """Say what the reports of a store give away of a task, before a model reads them.
+
+    Example: einthoven audit stores/ptbxl --task superdiag
+    """
+    from einthoven import python, show
+
+    with show.counting("Auditing") as progress:
+        how: dict[str, Any] = {"view": view, "column": column, "out": out}
+        lines = python.audit(store, task, progress=progress, **how)
+    typer.echo("\n".join(lines))
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file from recipes/.")],
     data: Annotated[Path, typer.Option(help="The store to learn from.")],
@@ -237,7 +257,7 @@ def distances(
 @app.command()
 def evaluate(
     what: Annotated[
-        str, typer.Argument(help="probe, knn, retrieve, cluster, separability; all of them; leads.")
+        str, typer.Argument(help="probe, knn, retrieve, cluster, separability; all of them; leads; zeroshot.")
     ],
     run: Run,
     data: Annotated[Path, typer.Option(help="The store to judge on.")],
@@ -248,6 +268,8 @@ def evaluate(
     trust: Trust = False,
 ) -> None:
     """Judge the embeddings of a run, beside random weights; leads: the run itself, too, with fewer leads.
+
+    zeroshot: a run that learned from reports (dual, concepts), on a task, by prompts instead of labels.
 
     Example: einthoven evaluate all runs/one --data stores/ptbxl --task superdiag
     """

@@ -5,6 +5,7 @@ The task may be another than the run was trained for; a run that learned without
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,7 +27,12 @@ from einthoven.predict import Model, load
 from einthoven.results import task_told
 from einthoven.types import Method
 
-QUESTIONS = ("all", *JOBS, "leads")  # leads: in `einthoven.reduced`, and never part of all
+QUESTIONS = (
+    "all",
+    *JOBS,
+    "leads",
+    "zeroshot",
+)  # the last two: in `reduced` and `zeroshot`, never part of all
 THRESHOLD = re.compile(r"(.+?)\s*(>=|>)\s*([^\s>=]+)")
 
 
@@ -49,12 +55,15 @@ class Asked:
 class Options(How):
     """How to judge, whether to judge the same network with random weights, too, and how the map is drawn.
 
-    `leads` are the sets of leads that evaluation "leads" picks by name, as in "limb,I+II,II".
+    `leads` are the sets of leads that evaluation "leads" picks by name, as in "limb,I+II,II". `prompts` is a
+    file of prompts for "zeroshot" ("": ours), `language` one of its languages ("": all together).
     """
 
     untrained: bool = True
     map: Literal["pca", "umap"] = "pca"
     leads: str = "limb,I+II,II,I"
+    prompts: str = ""
+    language: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,7 +122,14 @@ def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
             "a column of the store is one, too."
         )
     clean = {key: value for key, value in table.items() if key != "flip"}  # truth is judged as it is
+    told = {key: part for key, part in told.items() if key not in ("text", "fusion") or worded(store, told)}
     return plan(told | {"task": clean}, store, [model.run])
+
+
+def worded(store: Store, told: Mapping[str, Any]) -> bool:
+    """Say whether a store has the reports that a recipe reads; features of an ECG do without."""
+    column = told.get("text", {}).get("column", "report")
+    return column in store.records and bool(store.records[column].fillna("").astype(bool).any())
 
 
 def table_of(asked: str, store: Store) -> dict[str, Any]:

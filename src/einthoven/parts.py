@@ -23,6 +23,8 @@ KINDS = (
     "augments",
     "samplers",
     "methods",
+    "texts",
+    "fusions",
     "sources",
 )
 OURS = ("weight", "lr", "freeze", "start", "optional")  # keys that any part's table may have

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from einthoven import recipe as recipes
 from einthoven.ancestry import held_by, here, run_of, starts
+from einthoven.audit import Verdict
 from einthoven.checkpoint import signal_of
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.split import Held, Rule, Split, divide
@@ -18,6 +19,7 @@ from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
 from einthoven.parts import OURS, call
+from einthoven.policy import leak_of, texts_of
 
 RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet", "rhythm"]
 
@@ -61,6 +63,8 @@ class Plan:
     crop: Crop
     judging: Judging
     seed: int
+    texts: tuple[str, ...] | None = None  # of the whole store: what the policy lets through of each report
+    leak: Verdict | None = None  # where texts are an input: whether they say the answer
 
     @property
     def pool(self) -> Pool:
@@ -69,7 +73,7 @@ class Plan:
 
     def windows(self) -> Windows:
         """Return the windows at use."""
-        reader = Reader(self.store, self.wants, self.task.scaled(self.truth))
+        reader = Reader(self.store, self.wants, self.task.scaled(self.truth), texts=self.texts)
         return Windows(reader, self.crop.stride or self.wants.seconds / 2)
 
 
@@ -110,7 +114,10 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     if judging.above is not None and task.kind != "regression":
         above = f"[evaluate] above = {judging.above:g}"
         raise ValueError(f"{above} judges a regression; {task.name!r} is none: leave it out.")
-    return Plan(resolved, store, wants, task, truth, split, held, left_out, crop, judging, seed)
+    texts = texts_of(recipe, store)
+    leak = leak_of(recipe, store, task, truth, split, texts)
+    made = (resolved, store, wants, task, truth, split, held, left_out, crop, judging, seed)
+    return Plan(*made, texts=texts, leak=leak)
 
 
 def inherited(recipe: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,15 +13,18 @@ import pandas as pd
 from jaxtyping import Float
 
 from einthoven.adopt import convert as convert_published
+from einthoven.audit import audit_job
 from einthoven.bench import bench as bench_run
 from einthoven.data.files import make_folder, read_json, write_json
 from einthoven.data.importing import import_ as import_source
 from einthoven.data.joining import join as join_stores
 from einthoven.data.opening import make_source
 from einthoven.data.store import Store, open_store
+from einthoven.data.task import find_task
 from einthoven.data.whole import Whole
 from einthoven.ecg import LEADS, Record, Source
-from einthoven.embedding import Asked, Options, judge_embeddings
+from einthoven.embedding import Asked, Options, judge_embeddings, table_of
+from einthoven.language.views import View
 from einthoven.parts import build, call, find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
@@ -32,6 +35,7 @@ from einthoven.report.space import Words, draw_space, umap
 from einthoven.run import train as train_run
 from einthoven.types import Distance
 from einthoven.warp.matrix import write_matrix
+from einthoven.zeroshot import judge_zeroshot
 
 
 def import_(
@@ -77,6 +81,22 @@ def train(recipe: str | Path | Mapping[str, Any], store: str | Path, run: str | 
     done = train_run(made, Path(store), Path(run), **how)
     write_report(done)
     return done
+
+
+def audit(
+    store: str | Path,
+    task: str,
+    *,
+    view: View = "full",
+    column: str = "report",
+    out: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
+    """Ask what the reports of a store give away of a task; return the lines to read, write JSON to `out`."""
+    made = open_store(Path(store))
+    asked = find_task(made, table_of(task, made))
+    kept = None if out is None else Path(out)
+    return audit_job(made, asked, view=view, column=column, out=kept, progress=progress)
 
 
 def bench(grid: str | Path, store: str | Path, out: str | Path, **how: Any) -> Path:
@@ -143,7 +163,7 @@ def evaluate(
     place = Path(run) / "evaluate" if out is None else Path(out).parent
     if out is not None or (Path(run) / "results.json").is_file():  # else `judge` says that it is no run
         make_folder(place)  # before the work, too
-    judge = judge_leads if what == "leads" else judge_embeddings
+    judge = {"leads": judge_leads, "zeroshot": judge_zeroshot}.get(what, judge_embeddings)
     found = judge(Path(run), open_store(Path(store)), asked, how, trust=trust)
     file = place / f"{usual_name(Path(run), found.figures)}.json" if out is None else Path(out)
     write_json(file, found.figures)  # first: no map is worth them
@@ -157,7 +177,8 @@ def usual_name(run: Path, figures: Mapping[str, Any]) -> str:
     """Name an evaluation by task and job, and by all that is not as usual: output, options, store."""
     names, usual = [file_name(figures["task"]["name"]), figures["what"]], asdict(Options())
     names += [figures["which"]] if figures["which"] != "features" else []
-    names += [f"{key}-{value}".lower() for key, value in figures["how"].items() if value != usual[key]]
+    told = {key: file_name(str(value)) for key, value in figures["how"].items() if value != usual[key]}
+    names += [f"{key}-{value}".lower() for key, value in told.items()]
     trained = read_json(run / "environment.json", "store", "fingerprint")
     source, fingerprint = (figures["store"][key] for key in ("source", "fingerprint"))
     return ".".join(names + ([f"{source}-{fingerprint}"] if fingerprint != trained else []))

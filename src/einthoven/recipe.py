@@ -12,8 +12,8 @@ import tomli_w
 from einthoven.parts import hint
 
 # One name per table, in the order in which a resolved recipe is written.
-TABLES = ["seed", "task", "split", "signal", "backbone", "head", "loss", "method", "crop", "sampler"]
-TABLES += ["augment", "train", "evaluate", "expect"]
+TABLES = ["seed", "task", "split", "signal", "backbone", "text", "fusion", "head", "loss", "method"]
+TABLES += ["crop", "sampler", "augment", "train", "evaluate", "expect"]
 
 
 def load(file: Path, sets: Sequence[str] = ()) -> dict[str, Any]:

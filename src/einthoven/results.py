@@ -22,6 +22,7 @@ from einthoven.drawn import draw_examples
 from einthoven.evaluate import Answers, judge_labels, judge_regression
 from einthoven.evaluate.embed import answers
 from einthoven.examples import choose_examples
+from einthoven.fused import reports_told
 from einthoven.honest import cohort, honest_rows
 from einthoven.log import seconds_of
 from einthoven.plan import Plan
@@ -73,6 +74,9 @@ def finish(job: Job, out: Path) -> None:
     with clock.of("judging"):
         verdict = judge(*told.values(), resamples=planned.judging.resamples, **how)
     rows = honest_rows(job, told["test"], clock.seconds)
+    if "fusion" in planned.recipe:
+        with clock.of("reports"):
+            results["reports"] = reports_told(job, told, out)
     examples, drawn = choose_examples(planned, told["test"], verdict["thresholds"])
     write_array(out / "examples.npy", drawn)
     write_json(out / "environment.json", environment(job, clock.seconds))

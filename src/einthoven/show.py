@@ -242,11 +242,21 @@ def run_told(run: Path) -> str:
         return "\n".join([*lines, f"Report: {run / 'report.html'}"])
     for row in results["rows"]:
         lines.append(f"  {row['name'].replace('_', ' ')}: {name} {interval_told(row[figure])}")
+    if reports := results.get("reports"):
+        lines += reports_told(reports, figure)
     mine = results["test"][figure] if regression else results["test"][figure]["macro"]
     word = name if regression else f"macro {name}"
     lines.append(f"Test {word} {interval_told(mine)}")
     lines.append(f"Report: {run / 'report.html'}")
     return "\n".join(lines)
+
+
+def reports_told(reports: dict[str, Any], figure: str) -> list[str]:
+    """Tell what reports add, and whether they give the answer away."""
+    lines = [f"  {row['name']}: {interval_told(row[figure])}" for row in reports["answers"]]
+    gain = dict(reports["gain"])
+    lines.append(f"  gain of both over {gain.pop('over')}: {reach(gain, sign='+')}")
+    return [f"LEAKY: {reports['why']}", *lines] if reports["leaky"] else lines
 
 
 def interval_told(figure: dict[str, float | None]) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "Backbone",
     "Batch",
     "Distance",
+    "Fusion",
     "Head",
     "Loss",
     "Method",
@@ -33,6 +34,7 @@ __all__ = [
     "Signal",
     "Signals",
     "Source",
+    "Text",
     "Tokens",
     "Triplets",
 ]
@@ -47,6 +49,7 @@ class Batch:
     patient: Int[Tensor, " batch"]  # a number, so that it compares on the device
     leads: Int[Tensor, "batch lead"] | None = None  # into LEADS, -1 absent; None: exactly wants.leads
     target: Float[Tensor, "batch label"] | None = None  # NaN: unknown
+    text: tuple[str, ...] | None = None  # what the policy lets through of each report; "": there is none
     columns: Mapping[str, Float[Tensor, " batch"]] = field(default_factory=dict)
 
     def to(self, device: str | torch.device) -> "Batch":
@@ -55,7 +58,8 @@ class Batch:
 
     def take(self, index: Int[Tensor, " rows"]) -> "Batch":
         """Pick rows, with repetition: how one record becomes two views."""
-        return self._map(lambda x: x[index])
+        picked, text = self._map(lambda x: x[index]), self.text
+        return picked if text is None else replace(picked, text=tuple(text[i] for i in index.tolist()))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -278,6 +282,37 @@ class Sampler(ABC):
     @abstractmethod
     def plan(self, epoch: int) -> Int[Tensor, "step batch"]:
         """Return rows of the store."""
+
+
+class Text(nn.Module, ABC):
+    """Turn reports into tokens. `dim` is their width; a text without words ("") has no real token.
+
+    What it fits, it fits on `corpus` (reports of training) and keeps in buffers of a fixed size: for use it
+    is built again without. No vocabulary: words are hashed, or belong to a model's own files.
+    """
+
+    kind: ClassVar[str] = "texts"
+    dim: int
+
+    @abstractmethod
+    def forward(self, texts: Sequence[str]) -> Tokens:
+        """Encode reports, on the device of its own tensors; `real` says which tokens are."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Name what it would say: equal for equal options and fits, else another."""
+
+
+class Fusion(nn.Module, ABC):
+    """Put a report beside an ECG: tokens of the ECG's width come out, so that any head fits."""
+
+    kind: ClassVar[str] = "fusions"
+    needs_words: ClassVar[bool] = False  # it attends to single words
+
+    @abstractmethod
+    def forward(self, ecg: Tokens, text: Tokens) -> Tokens:
+        """Fuse a batch; either side has at least one real token in every row."""
 
 
 class Method(nn.Module, ABC):

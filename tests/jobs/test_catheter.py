@@ -620,6 +620,16 @@ def test_what_is_told_quotes_no_cell(tmp_path: Path, beats: list[np.ndarray]) ->
     assert "Who holds 4 values: with male=True" in said and who.lower() not in said.lower()
 
 
+def test_a_cell_leads_nowhere_out_of_the_folder(tmp_path: Path, beats: list[np.ndarray]) -> None:
+    folder = write_table(tmp_path / "in", beats, [LINES[0], f"../x{LINES[1][4:]}"])
+    assert (tmp_path / "x_2013-01-09.csv").is_file()
+    assert "x_2013-01-09" in reason(folder, 1)
+    write_waveform(tmp_path / "out" / "0012_2012-03-04.csv", beats[0])
+    (folder / "0012_2012-03-04.csv").unlink()
+    away = Catheter(folder, male="True", waveforms="../out/{patient}_{date}.csv")  # the user may say so
+    assert away.read(0).leads == LEADS
+
+
 def test_a_name_that_no_disk_can_hold_is_not_there(tmp_path: Path, beats: list[np.ndarray]) -> None:
     lines = [f"{'9' * 300},d", "1,d"]
     folder = write_table(tmp_path / "made", [], lines, "QuantaID,Date_of_Cath")

@@ -9,6 +9,7 @@ from einthoven.bench.asked import ENSEMBLE, MEAN
 from einthoven.bench.beside import published_part
 from einthoven.bench.facts import SPLITS
 from einthoven.bench.published import full_version
+from einthoven.bench.reported import reported_part
 from einthoven.bench.spell import aligned, count, figure, gap, interval_of, p_value, sized
 from einthoven.bench.table import Gain, Line, Table, column
 from einthoven.bench.thinned import thinned_part
@@ -36,6 +37,7 @@ def page(table: Table) -> Iterator[str]:
     yield from validation_part(table, means)
     yield from gain_part(table, means)
     yield from thinned_part(table)
+    yield from reported_part(table)
     yield from ensemble_part(table)
     if full_version(table.store):
         yield from published_part(table, means)

@@ -24,6 +24,7 @@ class Reader:
     wants: Signal
     targets: Float[np.ndarray, "record label"] | None = None  # for every row of the store
     columns: Sequence[str] = ()
+    texts: Sequence[str] | None = None  # what the policy lets through of each row's report
 
     @cached_property
     def patients(self) -> Int[np.ndarray, " record"]:
@@ -93,6 +94,7 @@ class Reader:
             patient=torch.from_numpy(self.patients[rows]),
             leads=self.leads(rows),
             target=None if self.targets is None else torch.from_numpy(self.targets[rows]),
+            text=None if self.texts is None else tuple(self.texts[row] for row in rows),
             columns={name: torch.from_numpy(column[rows]) for name, column in self.values.items()},
         )
 

@@ -54,11 +54,12 @@ def answers(
     task: Task,
     *,
     pool: Pool,
+    which: str = "logits",
     precision: str = "fp32",
 ) -> Float[np.ndarray, "record label"]:
     """Return probabilities (or values in the column's unit): pooled after the link, never before."""
     answer = evaluating(method, precision)
-    said = ((place, task.answer(numbers(answer(batch)["logits"]))) for place, batch in windows.batches(rows))
+    said = ((place, task.answer(numbers(answer(batch)[which]))) for place, batch in windows.batches(rows))
     return pooled(said, len(rows), pool)
 
 

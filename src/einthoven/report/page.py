@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from einthoven import __version__
 from einthoven.data.files import write_text
-from einthoven.report import cases, drawn, sections, words
+from einthoven.report import cases, drawn, reported, sections, words
 from einthoven.report.facts import facts
 from einthoven.report.folder import Run, read_run
 
@@ -50,6 +50,7 @@ def context(run: Run) -> dict[str, Any]:
         "data": sections.data(run),
         "learning": sections.learning(run),
         "drawn": drawn.drawings(run),
+        "reported": reported.reported(run),
         **judged(run),
         "facts": facts(run),
         "recipe": run.recipe.strip(),

@@ -293,8 +293,16 @@ def find_waveform(register: Register, pattern: str, at: int) -> list[str]:
     """Return the files that a line may mean: the one of that name, or those of names written for a disk.
 
     A date 3/4/2012 10:30 may be 3-4-2012-10-30 or the same with dots or underscores; nothing else is tried,
-    for a wrong ECG is worse than none. A name that no disk can hold is not there.
+    for a wrong ECG is worse than none. A name that no disk can hold, or that a cell leads out of the folder
+    with, is not there.
     """
     names = [Path(register.waveform(pattern, at, stand_in)).as_posix() for stand_in in ("", "-", "_", ".")]
-    there = [name for name in dict.fromkeys(names) if os.path.isfile(register.path.parent / name)]
+    inside = [name for name in dict.fromkeys(names) if ups(name) <= ups(pattern)]
+    there = [name for name in inside if os.path.isfile(register.path.parent / name)]
     return there[:1] if there[:1] == names[:1] else there
+
+
+def ups(name: str) -> int:
+    """Count how often a path leads up, or away altogether."""
+    path = Path(name)
+    return path.parts.count("..") + path.is_absolute()

@@ -12,7 +12,7 @@ from einthoven.data.synthesis.anatomy import build_of
 from einthoven.data.synthesis.cohort import Visit, dice, draw_visit
 from einthoven.data.synthesis.electrodes import field_of, noise_of, record_leads
 from einthoven.data.synthesis.heart import Heartbeats, run_heart
-from einthoven.data.synthesis.reports import write_report
+from einthoven.data.synthesis.reports import write_context, write_report
 from einthoven.data.synthesis.statements import SUPERCLASS, read_statements
 from einthoven.ecg import LEADS, Record, Source
 
@@ -93,6 +93,7 @@ class Synthetic(Source):
             "sex": visit.patient.sex,
             "fold": visit.patient.fold,
             "report": write_report(grades, superclasses, beats.axis, reader),
+            "context": write_context(dice(self.seed, "desk", index)),
             "superdiag": sorted(superclasses),
             "statements": statements,
             "rhythm": [statements[-1]],

@@ -104,7 +104,16 @@ def write_report(statements: Mapping[str, float], superclasses: set[str], axis: 
     if missing and rng.random() < 0.15:
         lines.append(rng.choice(words.absent).format(rng.choice(missing)))
     if rng.random() < 0.7:
-        lines.append(
-            rng.choice(words.desk).format(rng.choice("ABDEGHKLMNRSW") + ".", rng.choice(words.devices))
-        )
+        lines.append(write_desk(words, rng))
     return " ".join(line if line.endswith(".") else f"{line}." for line in lines)
+
+
+def write_desk(words: Wording, rng: Random) -> str:
+    """Word who recorded an ECG and with what: it says nothing about the heart."""
+    return rng.choice(words.desk).format(rng.choice("ABDEGHKLMNRSW") + ".", rng.choice(words.devices))
+
+
+def write_context(rng: Random) -> str:
+    """Word a line that depends on nothing but chance: what no label can be read off."""
+    words = WORDINGS[rng.choice(sorted(WORDINGS))]
+    return write_desk(words, rng) + "."

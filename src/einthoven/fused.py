@@ -1,0 +1,194 @@
+"""What a report adds to an ECG: each alone, both, both with the report of another, and with none at all."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from einthoven.assemble import Job
+from einthoven.audit.learn import from_text
+from einthoven.data.files import new_file
+from einthoven.evaluate import Answers, bootstrap, macro_auroc, macro_of, paired, rmse
+from einthoven.evaluate.bootstrap import Interval
+from einthoven.evaluate.embed import answers
+from einthoven.evaluate.figures import Number, figure
+from einthoven.evaluate.rows import Folds, Rows
+from einthoven.honest import cohort
+from einthoven.language.reading import read_report
+from einthoven.plan import Plan
+from einthoven.policy import gives_away, policy_of, reports_of
+
+ECG, TEXT, WORDS, BOTH = "ECG alone", "text alone", "text alone, n-grams", "both"
+SHUFFLED, WITHHELD, AVERAGE = "both, another's text", "both, text withheld", "average of the two"
+CONTEXT, NOBODY = "age + sex", "prevalence"
+ALONE = (ECG, TEXT, WORDS)  # what both must beat
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the test reports that are missing
+FEWEST = 30  # records of which a group is judged
+LANGUAGES = {"de": "German", "en": "English", "sv": "Swedish", "unknown": "of no known language"}
+Scores = Float[np.ndarray, "record label"]
+Told = dict[str, Answers]
+Some = Bool[np.ndarray, " record"] | slice
+
+
+class Said(NamedTuple):
+    """One answer to the test records, and what it is made of."""
+
+    name: str
+    what: str
+    score: Scores
+
+
+class Judge:
+    """Scores answers to the test records, all on the same resampled patients."""
+
+    def __init__(self, planned: Plan, test: Answers):
+        self.test, self.resamples = test, planned.judging.resamples
+        regression = planned.task.kind == "regression"
+        self.name = "rmse" if regression else "auroc"
+        self.metric = macro_of(rmse) if regression else macro_auroc
+        self.sign = -1 if regression else 1
+
+    def score(self, score: Scores, some: Some = slice(None)) -> dict[str, Number]:
+        """Return one figure with its interval."""
+        patient = self.test.patient[some]
+        found: Interval = bootstrap(self.metric, self.test.truth[some], score[some], patient, self.resamples)
+        return figure(found)
+
+    def gain(self, over: Scores, mine: Scores, some: Some = slice(None)) -> dict[str, Number]:
+        """Return how much more one answer scores than another, paired."""
+        patient = self.test.patient[some]
+        pair = (self.test.truth[some], over[some], mine[some], patient)
+        return figure(paired(self.metric, *pair, resamples=self.resamples).difference)
+
+    def best(self, said: Mapping[str, Said], names: Sequence[str]) -> str:
+        """Return which of some answers scores best on these records: the hardest one to beat."""
+        worth = {name: self.sign * float(self.metric(self.test.truth, said[name].score)) for name in names}
+        return max(worth, key=lambda name: worth[name])
+
+
+def reports_told(job: Job, told: Told, out: Path) -> dict[str, Any]:
+    """Judge what reports add, and write every answer to `reports.parquet`; the test split only measures."""
+    planned = job.plan
+    assert planned.texts is not None
+    test, judge = told["test"], Judge(planned, told["test"])
+    said = {one.name: one for one in all_said(job, told)}
+    write_reports(planned, test, said, out / "reports.parquet")
+    over = judge.best(said, ALONE)
+    fused = said[BOTH].score
+    return {
+        "view": policy_of(planned.recipe).view,
+        "leaky": gives_away(planned.leak, policy_of(planned.recipe).view),
+        "why": planned.leak.why if planned.leak else "",
+        "answers": [
+            {"name": s.name, "what": s.what, judge.name: judge.score(s.score)} for s in said.values()
+        ],
+        "gain": {"over": over} | judge.gain(said[over].score, fused),
+        "gain_ecg": {"over": ECG} | judge.gain(said[ECG].score, fused),
+        "groups": groups(planned, judge, said),
+        "missing": missing(planned, judge, said),
+    }
+
+
+def all_said(job: Job, told: Told) -> Iterator[Said]:
+    """Answer the test records in every way that tells apart what the report does."""
+    planned, rows, texts = job.plan, job.plan.split.test, job.plan.texts or ()
+    reader, fusion = planned.recipe["text"]["name"], planned.recipe["fusion"]["name"]
+    alone, read = told["test"].score, answered(job, rows, "text", texts)
+    yield Said(ECG, "the ECG's own heads: what `predict` says", alone)
+    yield Said(TEXT, f"the heads on the report alone, read by {reader}", read)
+    yield Said(WORDS, "n-grams of the report, then a linear model", from_words(planned))
+    yield Said(BOTH, f"ECG and report, fused by {fusion}", answered(job, rows, "fused", texts))
+    other = shuffled(texts, rows, planned.seed)
+    yield Said(SHUFFLED, "the same, each with the report of another", answered(job, rows, "fused", other))
+    none = answered(job, rows, "fused", [""] * len(texts))
+    yield Said(WITHHELD, "the same, without any report", none)
+    yield Said(AVERAGE, "ECG alone and text alone, averaged", averaged(planned, alone, read))
+    folds = Folds(*(cohort(planned, some) for some in planned.split.named().values()))
+    kind = planned.task.kind
+    assert kind != "unlabelled"
+    maker = Rows(folds, kind=kind)
+    yield Said(CONTEXT, "a linear model of age and sex: no ECG, no report", maker.age_sex().score)
+    yield Said(NOBODY, "the same for everybody", maker.prevalence().score)
+
+
+def answered(job: Job, rows: Int[np.ndarray, " record"], who: str, texts: Sequence[str]) -> Scores:
+    """Let the heads on the text, or on both, answer some records, given these texts for the whole store."""
+    planned, windows = job.plan, job.plan.windows()
+    windows = replace(windows, reader=replace(windows.reader, texts=texts))
+    return answers(job.method, windows, rows, planned.task, pool=planned.pool, which=f"{who}/logits")
+
+
+def from_words(planned: Plan) -> Scores:
+    """Answer from the n-grams of a report, as the audit does."""
+    folds, texts = planned.split.named().values(), planned.texts or ()
+    words = [[texts[row] for row in some] for some in folds]
+    return from_text(words, [planned.truth[some].astype(np.float64) for some in folds], planned.task.kind)
+
+
+def shuffled(texts: Sequence[str], rows: Int[np.ndarray, " record"], seed: int) -> list[str]:
+    """Give each of some records that has a report the report of another one of them."""
+    have, made = [int(row) for row in rows if texts[row]], list(texts)
+    order = np.random.default_rng(seed).permutation(len(have))
+    for place, other in zip(order, np.roll(order, 1), strict=True):  # a ring: nobody keeps the own one
+        made[have[place]] = texts[have[other]]
+    return made
+
+
+def averaged(planned: Plan, a: Scores, b: Scores) -> Scores:
+    """Average two answers: numbers as they are, probabilities as logits."""
+    if planned.task.kind == "regression":
+        return (a + b) / 2
+    odds = [np.log(np.clip(p, 1e-7, 1 - 1e-7)) - np.log1p(-np.clip(p, 1e-7, 1 - 1e-7)) for p in (a, b)]
+    return np.asarray(1 / (1 + np.exp(-(odds[0] + odds[1]) / 2)))
+
+
+def groups(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[str, Any]]:
+    """Judge by language, and where the very same report does not stand in training."""
+    rows, texts = planned.split.test, planned.texts or ()
+    column = policy_of(planned.recipe).column
+    raw = reports_of(planned.store, column)["report"].iloc[rows]
+    spoken = np.array([read_report(report).language for report in raw], dtype=object)
+    known = {texts[row] for row in planned.split.train}
+    here = {f"reports {name}": spoken == code for code, name in LANGUAGES.items()}
+    here["reports not found in training"] = np.array([texts[row] not in known for row in rows], dtype=bool)
+    here["without a report"] = np.array([not texts[row] for row in rows], dtype=bool)
+    return [judged(judge, said, name, some) for name, some in here.items() if some.sum() >= FEWEST]
+
+
+def judged(
+    judge: Judge, said: Mapping[str, Said], name: str, some: Bool[np.ndarray, " record"]
+) -> dict[str, Any]:
+    """Judge some test records: each alone, both, and the gain over the better one of the whole split."""
+    told: dict[str, Any] = {"name": name, "records": int(some.sum())}
+    for key, who in {"ecg": ECG, "text": judge.best(said, (TEXT, WORDS)), "both": BOTH}.items():
+        told[key] = judge.score(said[who].score, some)
+    over = said[judge.best(said, ALONE)].score
+    return told | {"gain": judge.gain(over, said[BOTH].score, some)}
+
+
+def missing(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[str, Any]]:
+    """Judge both while more and more reports are missing, drawn at random; the last line has none."""
+    order = np.random.default_rng(planned.seed).permutation(len(planned.split.test))
+    curve = []
+    for share in SHARES:
+        gone = order < round(share * len(order))
+        score = np.where(gone[:, None], said[WITHHELD].score, said[BOTH].score)
+        curve.append({"share": share, judge.name: judge.score(score)})
+    return curve
+
+
+def write_reports(planned: Plan, test: Answers, said: Mapping[str, Said], path: Path) -> None:
+    """Write one line per test record with every answer, whole or not at all."""
+    frame: dict[str, Any] = {"record_id": test.record, "patient_id": test.patient}
+    frame |= {f"truth/{label}": test.truth[:, i] for i, label in enumerate(test.labels)}
+    for one in said.values():
+        frame |= {f"{one.name}/{label}": one.score[:, i] for i, label in enumerate(test.labels)}
+    with new_file(path) as file:
+        held = BytesIO()
+        pd.DataFrame(frame).to_parquet(held, index=False)
+        file.write(held.getvalue())

@@ -1,0 +1,1 @@
+"""Parts that put a report beside an ECG: one file each."""

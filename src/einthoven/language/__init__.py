@@ -1,0 +1,1 @@
+"""What reports say, without torch: cleaning, reading, tagging, masking, and prompts."""

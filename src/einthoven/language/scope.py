@@ -1,0 +1,131 @@
+"""How far a "no" or a "possibly" reaches: which findings of a statement it speaks of."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+__all__ = ["Kind", "Polarity", "Spot", "Stands", "polarities", "starts"]
+
+Polarity = Literal["present", "absent", "uncertain"]
+Kind = Literal["finding", "age", "place", "negation", "hedge", "or", "and", "word"]
+
+Stands = Literal["", "before", "after", "either"]
+
+END = re.compile(r"[.!?;](?: |$)")  # of a statement
+WORD = re.compile(r"[^\W\d_]+")
+FAR = 5  # words that the lexicon does not know may stand between a modifier and what it speaks of
+POLARITY: dict[Kind, Polarity] = {"negation": "absent", "hedge": "uncertain"}
+
+
+class Spot(NamedTuple):
+    """A known form in a text, as far as its reach goes."""
+
+    kind: Kind
+    stands: Stands  # where a modifier is, seen from its finding
+    group: str
+    start: int
+    stop: int
+
+
+class Gap(NamedTuple):
+    """What stands between a spot and the one before it."""
+
+    end: bool  # of a statement
+    words: int  # that nobody knows
+    comma: bool
+
+
+TIGHT = Gap(False, 0, False)
+
+
+def polarities(text: str, spots: Sequence[Spot]) -> list[Polarity | None]:
+    """Return for each spot what the modifiers of its statement make of it, None where none reaches it.
+
+    A modifier before its finding also reaches what is joined to that by "or", "and" or a comma, and what
+    follows at once and is of the same group; one after its finding reaches back over "or" and "and" only.
+    No modifier reaches past another; where a negation and a hedge reach one finding, the negation holds.
+    """
+    gaps = [_gap(text, before, after) for before, after in zip([None, *spots], [*spots, None], strict=True)]
+    found: list[Polarity | None] = [None] * len(spots)
+    for place, spot in enumerate(spots):
+        if spot.kind not in POLARITY:
+            continue
+        for reached in _reach(place, spots, gaps):
+            if found[reached] != "absent":
+                found[reached] = POLARITY[spot.kind]
+    return found
+
+
+def starts(text: str, spots: Sequence[Spot]) -> list[int]:
+    """Return where statements begin: after a full stop, or where a finding follows another without a word."""
+    found, open_ = [0], True
+    before: Spot | None = None
+    for spot in spots:
+        gap = _gap(text, before, spot)
+        heads = spot.kind == "finding" or spot.stands == "before"
+        if gap.end or (heads and not open_ and not gap.words and not gap.comma):
+            found.append(spot.start)
+        if spot.kind != "age":
+            open_ = spot.kind in ("or", "and", "word") or spot.stands in ("before", "either")
+        elif gap.end:
+            open_ = True
+        before = spot
+    return found
+
+
+def _gap(text: str, before: Spot | None, after: Spot | None) -> Gap:
+    between = text[before.stop if before else 0 : after.start if after else len(text)]
+    if between in ("", " "):  # as most are
+        return TIGHT
+    return Gap(bool(END.search(between)), len(WORD.findall(between)), "," in between)
+
+
+def _reach(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
+    """Yield the places of the findings that a modifier speaks of."""
+    stands = spots[place].stands
+    if stands == "either":
+        stands = "before" if _meets(place, spots, gaps) else "after"
+    walk = _after if stands == "before" else _before
+    return walk(place, spots, gaps)
+
+
+def _meets(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> bool:
+    """Say whether a modifier stands right before a finding."""
+    if place + 1 == len(spots) or gaps[place + 1].end or gaps[place + 1].words:
+        return False
+    return spots[place + 1].kind == "finding" and spots[place + 1].group != "whole"
+
+
+def _after(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
+    stop = place + 1
+    while stop < len(spots) and not gaps[stop].end and spots[stop].kind not in POLARITY:
+        stop += 1
+    # "no infarct, block or strain" is a list; "no infarct, left axis" is not
+    lists = spots[place].kind == "hedge" or any(spot.kind == "or" for spot in spots[place + 1 : stop])
+    last, words, joined = "", 0, False
+    for at in range(place + 1, stop):
+        gap, spot = gaps[at], spots[at]
+        words += gap.words
+        if words > (0 if last else FAR):
+            return
+        joined = joined or spot.kind == "or" or (lists and (gap.comma or spot.kind == "and"))
+        if spot.kind == "finding":
+            if last and not joined and spot.group != last:
+                return
+            yield at
+            last, words, joined = spot.group, 0, False
+
+
+def _before(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
+    seen, words, joined = False, 0, False
+    for at in range(place - 1, -1, -1):
+        gap, spot = gaps[at + 1], spots[at]
+        words += gap.words
+        if gap.end or words > (0 if seen else FAR) or spot.kind in POLARITY:
+            return
+        joined = joined or spot.kind in ("or", "and")
+        if spot.kind == "finding":
+            if seen and not joined:
+                return
+            yield at
+            seen, words, joined = True, 0, False

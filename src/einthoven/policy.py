@@ -1,0 +1,98 @@
+"""What of its reports a model may see: `[text] view`, and what that view gives away."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from einthoven.audit import Verdict, quick
+from einthoven.data.split import Split
+from einthoven.data.store import Store
+from einthoven.data.task import Task
+from einthoven.language.views import View, seen
+from einthoven.parts import call, hint
+
+POLICY = ("view", "column", "allow_label_leakage")  # keys of [text] that its part never sees
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`view`: none, context (age, sex ...), masked (without the words of the lexicon), full.
+
+    Where labels were read off the reports, a full report as an input gives the answer away: a model may
+    have it only if a recipe says so, and its figures are marked LEAKY. `column` is what is read.
+    """
+
+    view: View | None = None
+    column: str = "report"
+    allow_label_leakage: bool = False
+
+
+def texts_of(recipe: Mapping[str, Any], store: Store) -> tuple[str, ...] | None:
+    """Return what a model may see of each report of a store; None: its recipe has no [text]."""
+    if "text" not in recipe:
+        return None
+    policy = policy_of(recipe)
+    view = policy.view or "none"
+    texts = seen(reports_of(store, policy.column), view)
+    if view in ("masked", "full") and not any(texts):
+        raise ValueError(
+            f"{store.path} has no reports (column {policy.column!r} is empty in all {len(store)} records): "
+            "import them, or say [text] view = 'context' or 'none'."
+        )
+    return texts
+
+
+def reports_of(store: Store, column: str) -> pd.DataFrame:
+    """Return the records of a store with this column as their report."""
+    if column not in store.records:
+        known = [str(name) for name in store.records.columns]
+        raise ValueError(f"{store.path} has no column {column!r} to read.{hint(column, known)}")
+    return store.records.assign(report=store.records[column].fillna("").astype(str))
+
+
+def policy_of(recipe: Mapping[str, Any]) -> Policy:
+    """Read the policy of a recipe, which has to say one."""
+    table = {key: value for key, value in recipe["text"].items() if key in POLICY}
+    policy: Policy = call(Policy, table, where="text")
+    if policy.view is None:
+        raise ValueError(
+            "[text] needs a view, which says what of a report a model may see: none, context, masked or full."
+        )
+    return policy
+
+
+def leak_of(
+    recipe: Mapping[str, Any],
+    store: Store,
+    task: Task,
+    truth: Float[np.ndarray, "record label"],
+    split: Split,
+    texts: tuple[str, ...] | None,
+) -> Verdict | None:
+    """Say whether texts that are an input give the answer away, by validation; refuse it unless allowed.
+
+    None where no text is an input: reports that only teach (methods `dual` and `concepts`) are none.
+    """
+    if texts is None or "fusion" not in recipe or not any(texts):
+        return None
+    policy = policy_of(recipe)
+    how: dict[str, Any] = {"labels": task.labels, "view": policy.view or "none"}
+    verdict = quick(store.records, truth, split, texts, task.kind, **how)
+    if gives_away(verdict, policy.view) and policy.view == "full" and not policy.allow_label_leakage:
+        may = "gives" if verdict.leaky else "may give"
+        raise ValueError(
+            f"[text] view = 'full' {may} {task.name!r} away: {verdict.why} Say view = 'masked' or 'context', "
+            "or allow_label_leakage = true, which marks every figure LEAKY (einthoven audit says more)."
+        )
+    return verdict
+
+
+def gives_away(verdict: Verdict | None, view: View | None) -> bool:
+    """Say whether figures are to be marked; a full report gives the answer away until it is shown not to."""
+    if verdict is None:
+        return False
+    return verdict.leaky or (view == "full" and verdict.word == "cannot be judged")

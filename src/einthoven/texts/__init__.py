@@ -1,0 +1,1 @@
+"""Parts that read reports: one file each."""
