@@ -142,7 +142,7 @@ def shuffled(texts: Sequence[str], rows: Int[np.ndarray, " record"], seed: int) 
 def averaged(planned: Plan, a: Scores, b: Scores) -> Scores:
     """Average two answers: numbers as they are, probabilities as logits."""
     if planned.task.kind == "regression":
-        return (a + b) / 2
+        return np.asarray((a + b) / 2)
     odds = [np.log(np.clip(p, 1e-7, 1 - 1e-7)) - np.log1p(-np.clip(p, 1e-7, 1 - 1e-7)) for p in (a, b)]
     return np.asarray(1 / (1 + np.exp(-(odds[0] + odds[1]) / 2)))
 

@@ -81,7 +81,8 @@ def leak_of(
         return None
     policy = policy_of(recipe)
     how: dict[str, Any] = {"labels": task.labels, "view": policy.view or "none"}
-    verdict = quick(store.records, truth, split, texts, task.kind, **how)
+    known = store.records.drop(columns=[*task.columns], errors="ignore")  # what is asked is no metadata
+    verdict = quick(known, truth, split, texts, task.kind, **how)
     if gives_away(verdict, policy.view) and policy.view == "full" and not policy.allow_label_leakage:
         may = "gives" if verdict.leaky else "may give"
         raise ValueError(

@@ -6,7 +6,7 @@ Axes: batch, lead, time (samples), token, dim, label. Signals are float32 milliv
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class Batch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {name: change(value) for name, value in parts.items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {k: change(value) for k, value in parts.items() if isinstance(value, Tensor)}
         return replace(self, **moved, columns={name: change(v) for name, v in self.columns.items()})
 
 

@@ -81,7 +81,7 @@ def test_tells_what_it_found_and_writes_it(store: Store, tmp_path: Path) -> None
 def test_each_view_is_audited_as_it_is_seen(store: Store) -> None:
     task = find_task(store, TASK)
     masked = audit(store, task, view="masked")
-    assert masked.rows[0]["auroc"]["value"] < 0.8
+    assert masked.verdict.word == "cannot be judged" and masked.rows == ()  # the lexicon knows every word
     context = audit(store, task, view="context")
     assert context.verdict.word == "not shown to leak"
     assert not context.verbatim and not context.curve and not context.mentions
@@ -126,7 +126,7 @@ def test_strange_reports_are_read_like_others(tmp_path: Path) -> None:
     assert time.perf_counter() - began < 10
     assert found.verdict.leaky
     assert (found.shift["unknown"]["train"] or 0) > 0.02
-    assert all(line.isprintable() for line in found.lines())
+    assert all(line.isprintable() and len(line) <= 110 for line in found.lines()[1:])
 
 
 def test_few_texts_cannot_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_what_cannot_be_audited_is_one_line(store: Store, tmp_path: Path) -> Non
     task = find_task(store, TASK)
     silent = store_of(tmp_path / "silent", rows(40, reports=False))
     wrong: list[tuple[str, Any]] = [
-        ("has no column 'reprot'.*report", lambda: audit(store, task, column="reprot")),
+        ("has no column 'reports'.*report", lambda: audit(store, task, column="reports")),
         ("No labelled record of .* has a report .*40", lambda: audit(silent, find_task(silent, TASK))),
         ("needs a task with labels: say --task", lambda: audit(store, UNLABELLED)),
         ("shows no text", lambda: audit(store, task, view="none")),

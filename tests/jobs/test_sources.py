@@ -131,8 +131,11 @@ def test_ptbxl_labels_follow_the_benchmark(tmp_path: Path, beat: np.ndarray) -> 
 
 
 def test_ptbxl_reads_who_and_what(tmp_path: Path, beat: np.ndarray) -> None:
-    source = PTBXL(make_ptbxl(tmp_path, beat, CODES))
+    body = {"height": [170.0, *[None] * 5], "weight": [None, 63.5, *[None] * 4]}
+    source = PTBXL(make_ptbxl(tmp_path, beat, CODES, **body, pacemaker=["ja, pacemaker", *[None] * 5]))
     first, second, third, *_ = records(pickle.loads(pickle.dumps(source)))
+    assert (first.row["height"], second.row["weight"]) == (170, 63.5) and np.isnan(first.row["weight"])
+    assert (first.row["pacemaker"], second.row["pacemaker"]) == ("ja, pacemaker", "")
     assert (first.record_id, first.patient_id, first.hertz, first.leads) == ("1", "15000", 100, LEADS)
     np.testing.assert_allclose(first.signal, beat, atol=6e-4)
     assert first.signal.dtype == np.float32 and first.signal.shape == (12, 1000)

@@ -5,6 +5,7 @@ from textwrap import wrap
 from typing import Any
 
 Told = Mapping[str, Any]
+WIDTH = 110
 MOST = 8  # labels shown; all are in the JSON
 
 
@@ -17,9 +18,8 @@ def lines(audit: Told) -> list[str]:
         f"view {audit['view']}: {counts} ECGs with a text (train / validation / test)"
     )
     verdict = audit["verdict"]
-    return [
-        head,
-        *wrap(f"Verdict: {verdict['word'].upper()}. {verdict['why']}", 110, subsequent_indent="  "),
+    told = [
+        f"Verdict: {verdict['word'].upper()}. {verdict['why']}",
         *row_lines(audit),
         *verbatim_lines(audit["verbatim"]),
         *mention_lines(audit["mentions"]),
@@ -27,6 +27,7 @@ def lines(audit: Told) -> list[str]:
         *shift_lines(audit["shift"]),
         *curve_lines(audit["curve"]),
     ]
+    return [head, *(part for line in told for part in wrap(line, WIDTH, subsequent_indent="    "))]
 
 
 def row_lines(audit: Told) -> list[str]:
@@ -92,9 +93,7 @@ def shift_lines(told: Told) -> list[str]:
     parts = (
         f"{name} {' / '.join(percent(share) for share in line.values())}" for name, line in shown.items()
     )
-    return (
-        wrap(f"train / validation / test: {', '.join(parts)}", 110, subsequent_indent="  ") if shown else []
-    )
+    return [f"train / validation / test: {', '.join(parts)}"] if shown else []
 
 
 def curve_lines(told: Any) -> list[str]:

@@ -21,8 +21,9 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
     """Return one normalised text for each record, "" where there is none to see.
 
     "none": nothing. "context": a sentence from the columns age (years), sex, height (cm), weight (kg) and
-    pacemaker, as far as there are any; never from site, device, nurse or report. "masked": the report with
-    "_" for each form that the lexicon knows. "full": the report.
+    pacemaker, as far as there are any; never from site, device, nurse or report. "masked": the words of the
+    report that the lexicon does not know, with no mark where others stood: how many there were tells, too.
+    "full": the report.
     """
     if view == "none":
         return ("",) * len(records)
@@ -34,7 +35,12 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
             f'The view "{view}" needs reports; these records have no column report: take "none" or "context".'
         )
     texts = [_report(raw) for raw in records["report"]]
-    return tuple(lexicon().mask(text) if view == "masked" else text for text in texts)
+    return tuple(_left(text) if view == "masked" else text for text in texts)
+
+
+def _left(text: str) -> str:
+    """Return the words that the lexicon does not know."""
+    return " ".join(word for word in lexicon().mask(text).split() if any(map(str.isalnum, word)))
 
 
 def _report(raw: object) -> str:

@@ -17,7 +17,8 @@ __all__ = ["PTBXL"]
 
 DATABASE, STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 NEEDED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
-EXTRA = ("report", "site", "device", "heart_axis", "validated_by_human")  # kept where they are there
+# Kept where they are there.
+EXTRA = ("report", "site", "device", "heart_axis", "validated_by_human", "height", "weight", "pacemaker")
 KINDS = ("diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass")
 VERSIONS = {21_837: "1.0.1", 21_801: "1.0.2", 21_799: "1.0.3"}  # by the number of records
 SEXES = {"0": "male", "1": "female"}
@@ -134,6 +135,9 @@ def row_of(line: Mapping[str, str]) -> dict[str, Any]:
         "device": line.get("device", "").strip(),
         "heart_axis": line.get("heart_axis", ""),
         "validated": line.get("validated_by_human", "").strip().lower() == "true",
+        "height": float(line.get("height") or "nan"),
+        "weight": float(line.get("weight") or "nan"),
+        "pacemaker": line.get("pacemaker", "").strip(),
     }
 
 
