@@ -24,7 +24,7 @@ from einthoven.data.task import find_task
 from einthoven.data.whole import Whole
 from einthoven.ecg import LEADS, Record, Source
 from einthoven.embedding import Asked, Options, judge_embeddings, table_of
-from einthoven.language.views import View
+from einthoven.language.views import named
 from einthoven.parts import build, call, find
 from einthoven.predict import Model, load
 from einthoven.predict import embed as embed_store
@@ -87,16 +87,16 @@ def audit(
     store: str | Path,
     task: str,
     *,
-    view: View = "full",
+    view: str = "full",
     column: str = "report",
     out: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Ask what the reports of a store give away of a task; return the lines to read, write JSON to `out`."""
-    made = open_store(Path(store))
+    made, shown = open_store(Path(store)), named(view)
     asked = find_task(made, table_of(task, made))
     kept = None if out is None else Path(out)
-    return audit_job(made, asked, view=view, column=column, out=kept, progress=progress)
+    return audit_job(made, asked, view=shown, column=column, out=kept, progress=progress)
 
 
 def bench(grid: str | Path, store: str | Path, out: str | Path, **how: Any) -> Path:

@@ -122,7 +122,15 @@ def test_the_first_round_fills_the_table(grid: Path, tmp_path: Path) -> None:
 
 
 GRIDS = [("ptbxl", 360), ("subset", 36), ("best", 12), ("noise", 9), ("demo", 2)]
-GRIDS += [("metric", 225), ("age", 12), ("pcwp", 12), ("subgroups", 90), ("pretrain", 152), ("fusion", 18), ("reports", 72)]
+GRIDS += [
+    ("metric", 225),
+    ("age", 12),
+    ("pcwp", 12),
+    ("subgroups", 90),
+    ("pretrain", 152),
+    ("fusion", 15),
+    ("reports", 72),
+]
 
 
 @pytest.mark.parametrize(("name", "cells"), GRIDS)

@@ -13,7 +13,7 @@ from einthoven.language.lexicon import lexicon
 from einthoven.language.normalise import normalise
 from einthoven.language.prompts import prompts
 from einthoven.language.reading import LONGEST, read_report
-from einthoven.language.views import seen
+from einthoven.language.views import named, seen
 
 SUPERCLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
 
@@ -241,3 +241,9 @@ def test_a_bad_bank_is_told_in_one_line_that_names_the_file(text: str, tmp_path:
 def test_a_missing_bank_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]*none\.toml cannot be read: [^\n]*$"):
         prompts(tmp_path / "none.toml")
+
+
+def test_a_view_that_is_none_of_the_four_is_refused() -> None:
+    assert named("masked") == "masked"
+    with pytest.raises(ValueError, match=r"No view 'mask' of a report\. Known: .*Did you mean 'masked'\?"):
+        named("mask")

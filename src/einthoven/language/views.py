@@ -1,20 +1,30 @@
 """What a model may see of a report: nothing, who the patient is, all but its findings, or all."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from einthoven.language.lexicon import lexicon
 from einthoven.language.normalise import normalise
 from einthoven.language.reading import status_of
+from einthoven.parts import hint
 
-__all__ = ["View", "seen"]
+__all__ = ["View", "named", "seen"]
 
 View = Literal["none", "context", "masked", "full"]
 
 YES = {"true", "yes", "ja", "1", "1.0"}
 NO = {"false", "no", "nein", "nej", "0", "0.0", ""}
+
+
+def named(word: str) -> View:
+    """Return the view of that name, or refuse it."""
+    known: tuple[View, ...] = get_args(View)
+    for view in known:
+        if view == word:
+            return view
+    raise ValueError(f"No view {word!r} of a report. Known: {', '.join(known)}.{hint(word, known)}")
 
 
 def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
