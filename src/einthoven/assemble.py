@@ -147,6 +147,15 @@ def network(
     return build_method(recipe, Builder(offers, settings.apply)), settings
 
 
+def fill_fitted(untrained: Method, trained: Method) -> None:
+    """Give a method with random weights what another's text part has fitted: without, it reads nothing."""
+    made, known = getattr(untrained, "text", None), getattr(trained, "text", None)
+    if isinstance(made, Text) and isinstance(known, Text):
+        fitted = dict(known.named_buffers())
+        for name, buffer in made.named_buffers():
+            buffer.copy_(fitted[name])
+
+
 def best_device() -> str:
     """Return the fastest device of this machine."""
     if torch.cuda.is_available():

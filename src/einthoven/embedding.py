@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from einthoven import recipe as recipes
-from einthoven.assemble import network
+from einthoven.assemble import fill_fitted, network
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.split import NAMES
 from einthoven.data.store import Store
@@ -23,7 +23,7 @@ from einthoven.evaluate.jobs import JOBS, Folds, How, Judge, Row, rows
 from einthoven.evaluate.nearest import Vectors
 from einthoven.parts import hint
 from einthoven.plan import Plan, plan
-from einthoven.predict import Model, load
+from einthoven.predict import Model, load, refuse_read
 from einthoven.results import task_told
 from einthoven.types import Method
 
@@ -122,14 +122,16 @@ def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
             "a column of the store is one, too."
         )
     clean = {key: value for key, value in table.items() if key != "flip"}  # truth is judged as it is
-    told = {key: part for key, part in told.items() if key not in ("text", "fusion") or worded(store, told)}
+    told.pop("fusion", None)  # features are of ECGs: no text is an input, so that none can leak
+    if not worded(store, told):
+        told.pop("text", None)
     return plan(told | {"task": clean}, store, [model.run])
 
 
 def worded(store: Store, told: Mapping[str, Any]) -> bool:
     """Say whether a store has the reports that a recipe reads; features of an ECG do without."""
     column = told.get("text", {}).get("column", "report")
-    return column in store.records and bool(store.records[column].fillna("").astype(bool).any())
+    return column in store.records and bool(store.records[column].fillna("").astype(str).str.strip().any())
 
 
 def table_of(asked: str, store: Store) -> dict[str, Any]:
@@ -155,11 +157,13 @@ def untrained(model: Model) -> Method:
     """Build the network of a run again, with random weights."""
     told = recipes.fresh(recipes.load(model.run / "recipe.toml"))
     made, _ = network(told, model.wants, len(model.labels), told.get("seed", 0))
+    fill_fitted(made, model.method)
     return made.to(next(model.method.parameters()).device)
 
 
 def embedded(method: Method, windows: Windows, planned: Plan, which: str) -> Folds:
     """Embed the records of each split: the mean of a named output over the windows of each."""
+    refuse_read(which)
     patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
     return Folds(
         *(

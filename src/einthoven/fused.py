@@ -155,7 +155,9 @@ def groups(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[s
     spoken = np.array([read_report(report).language for report in raw], dtype=object)
     known = {texts[row] for row in planned.split.train}
     here = {f"reports {name}": spoken == code for code, name in LANGUAGES.items()}
-    here["reports not found in training"] = np.array([texts[row] not in known for row in rows], dtype=bool)
+    here["reports not found in training"] = np.array(
+        [bool(texts[row]) and texts[row] not in known for row in rows], dtype=bool
+    )
     here["without a report"] = np.array([not texts[row] for row in rows], dtype=bool)
     return [judged(judge, said, name, some) for name, some in here.items() if some.sum() >= FEWEST]
 

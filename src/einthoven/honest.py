@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from einthoven.assemble import Job, network
+from einthoven.assemble import Job, fill_fitted, network
 from einthoven.data.loader import Reader, Windows
 from einthoven.evaluate import Answers, Cohort, macro_auroc, macro_of, paired, rmse
 from einthoven.evaluate.embed import features
@@ -59,6 +59,7 @@ def random_encoder(job: Job, maker: Rows) -> Row:
     began, planned = time.perf_counter(), job.plan
     recipe = fresh(planned.recipe)
     untrained, _ = network(recipe, planned.wants, len(planned.task.labels), planned.seed)
+    fill_fitted(untrained, job.method)
     windows = Windows(Reader(planned.store, planned.wants), planned.wants.seconds)
     seen = [features(untrained.to(job.device), windows, rows) for rows in planned.split.named().values()]
     what = f"{recipe['backbone']['name']} with random weights, then {maker.solver}"

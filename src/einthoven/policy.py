@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
-from einthoven.audit import Verdict, quick
+from einthoven.audit import SHOWN, Verdict, quick, reports_of
 from einthoven.data.split import Split
 from einthoven.data.store import Store
 from einthoven.data.task import Task
 from einthoven.language.views import View, seen
-from einthoven.parts import call, hint
+from einthoven.parts import call
+
+__all__ = ["POLICY", "Policy", "gives_away", "leak_of", "policy_of", "reports_of", "texts_of"]
 
 POLICY = ("view", "column", "allow_label_leakage")  # keys of [text] that its part never sees
 
@@ -37,21 +38,19 @@ def texts_of(recipe: Mapping[str, Any], store: Store) -> tuple[str, ...] | None:
         return None
     policy = policy_of(recipe)
     view = policy.view or "none"
-    texts = seen(reports_of(store, policy.column), view)
-    if view in ("masked", "full") and not any(texts):
+    records = reports_of(store, policy.column, view)
+    texts = seen(records, view)
+    if view in SHOWN and not any(texts):
+        if any(seen(records, "full")):
+            raise ValueError(
+                f"[text] view = 'masked' leaves nothing of the reports of {store.path} (column "
+                f"{policy.column!r}): the lexicon knows all their words. Say view = 'context' or 'none'."
+            )
         raise ValueError(
             f"{store.path} has no reports (column {policy.column!r} is empty in all {len(store)} records): "
             "import them, or say [text] view = 'context' or 'none'."
         )
     return texts
-
-
-def reports_of(store: Store, column: str) -> pd.DataFrame:
-    """Return the records of a store with this column as their report."""
-    if column not in store.records:
-        known = [str(name) for name in store.records.columns]
-        raise ValueError(f"{store.path} has no column {column!r} to read.{hint(column, known)}")
-    return store.records.assign(report=store.records[column].fillna("").astype(str))
 
 
 def policy_of(recipe: Mapping[str, Any]) -> Policy:
@@ -93,7 +92,7 @@ def leak_of(
 
 
 def gives_away(verdict: Verdict | None, view: View | None) -> bool:
-    """Say whether figures are to be marked; a full report gives the answer away until it is shown not to."""
+    """Say whether figures are to be marked; what is read of a report gives away until it is shown not to."""
     if verdict is None:
         return False
-    return verdict.leaky or (view == "full" and verdict.word == "cannot be judged")
+    return verdict.leaky or (view in SHOWN and verdict.word == "cannot be judged")

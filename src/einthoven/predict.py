@@ -125,6 +125,7 @@ def embed(run: Path, store: Store, *, which: str = "features", trust: bool = Fal
     Records that are too short, or lack a lead that the model needs, have none.
     """
     model = load(run, trust=trust)
+    refuse_read(which)
     reader, every = Reader(store, model.wants), np.arange(len(store))
     lacks = reader.lacks_leads(every) & (not model.wants.subset)
     rows = np.flatnonzero(reader.long_enough(every) & ~lacks)
@@ -136,3 +137,9 @@ def embed(run: Path, store: Store, *, which: str = "features", trust: bool = Fal
     vectors = features(model.method, Windows(reader, model.stride), rows, which=which)
     ids = store.records.iloc[rows][["record_id", "patient_id"]].reset_index(drop=True)
     return pd.concat([ids, pd.DataFrame(vectors, columns=[str(i) for i in range(vectors.shape[1])])], axis=1)
+
+
+def refuse_read(which: str) -> None:
+    """Refuse an output that reads reports: an embedding is of the ECG."""
+    if which.startswith(("fused/", "text/")):
+        raise ValueError(f"--which {which} reads reports, and embeddings are of ECGs: say features.")

@@ -312,7 +312,7 @@ def validation_logs(job: Job) -> dict[str, float]:
     rows = rows[np.argsort(reader.patients[rows], kind="stable")]
     first, end = reader.spans(rows)
     starts = first + np.maximum(end - first - job.loader.window, 0) // 2
-    total: dict[str, float] = {}
+    total, seen = dict[str, float](), dict[str, int]()
     size = job.learner.schedule.batch
     job.method.eval()
     torch.manual_seed(seed_of(job.plan.seed, 0))
@@ -322,8 +322,10 @@ def validation_logs(job: Job) -> dict[str, float]:
         with torch.no_grad(), autocast(job.device, job.learner.schedule.precision):
             batch = job.augment(batch) if job.makes_views else batch
             for name, value in job.method(batch).items():
-                total[name] = total.get(name, 0.0) + float(value) * len(rows[part]) / len(rows)
-    return {"validation_loss": total.pop("loss")} | {k: v for k, v in total.items() if k[:5] != "loss/"}
+                total[name] = total.get(name, 0.0) + float(value) * len(rows[part])
+                seen[name] = seen.get(name, 0) + len(rows[part])
+    mean = {name: value / seen[name] for name, value in total.items() if name[:5] != "loss/"}
+    return {"validation_loss": mean.pop("loss")} | mean
 
 
 def validation_auroc(job: Job) -> float:

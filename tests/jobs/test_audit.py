@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cohorts import store_of
 from einthoven.audit import audit, audit_job, material
 from einthoven.data.store import Store
 from einthoven.data.task import UNLABELLED, find_task
+from einthoven.policy import reports_of, texts_of
 
 TASK = {"name": "kinds"}
 
@@ -80,8 +82,9 @@ def test_tells_what_it_found_and_writes_it(store: Store, tmp_path: Path) -> None
 
 def test_each_view_is_audited_as_it_is_seen(store: Store) -> None:
     task = find_task(store, TASK)
-    masked = audit(store, task, view="masked")
-    assert masked.verdict.word == "cannot be judged" and masked.rows == ()  # the lexicon knows every word
+    masked = audit(store, task, view="masked")  # the lexicon knows every word
+    assert masked.verdict.word == "not shown to leak" and masked.rows[0]["auroc"]["value"] == 0.5
+    assert masked.counts["train"]["records"] == 0 and not masked.curve and masked.verbatim["unique"] == 0
     context = audit(store, task, view="context")
     assert context.verdict.word == "not shown to leak"
     assert not context.verbatim and not context.curve and not context.mentions
@@ -144,10 +147,46 @@ def test_few_texts_cannot_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_large_store_is_drawn_from(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(material, "MOST", (120, 20, 20))
     found = audit(store, find_task(store, TASK))
-    assert [
-        found.counts[name]["records"] <= most for name, most in zip(found.counts, (120, 20, 20), strict=True)
-    ]
-    assert found.counts["train"]["records"] > 90 and found.verdict.leaky
+    drawn = [line["records"] for line in found.counts.values()]
+    assert all(count <= most for count, most in zip(drawn, (120, 20, 20), strict=True))
+    assert drawn[0] > 90 and found.verdict.leaky
+    assert found.verbatim["texts"] == 182 + 26 + 26  # what repeats is counted in all
+
+
+def test_who_has_a_report_at_all_may_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "ENOUGH", (50, 5, 5))
+    said = rows()
+    for row in said:
+        row["report"] = "Am Geraet Nummer vier." if row["kinds"] == ["AFIB"] else ""
+    store = store_of(tmp_path / "store", said)
+    found = audit(store, find_task(store, TASK))
+    assert found.verdict.leaky and found.verdict.labels == ("AFIB", "SR")
+    assert found.rows[0]["auroc"]["value"] == 1.0
+    assert found.curve[0]["words_left"] == 4.0  # of a text, not of a record
+
+
+@pytest.mark.parametrize("policy", [{"view": "context"}, {"view": "none"}])
+def test_views_that_show_no_report_need_none(tmp_path: Path, policy: dict[str, Any]) -> None:
+    store = store_of(tmp_path / "store", rows(40))
+    bare = store.records.drop(columns="report")
+    store.__dict__["records"] = bare
+    texts = texts_of({"text": policy}, store)
+    assert texts is not None and any(texts) == (policy["view"] == "context")
+    assert set(reports_of(store, "report")["report"]) == {""}
+    with pytest.raises(ValueError, match="has no column 'report' to read"):
+        texts_of({"text": {"view": "masked"}}, store)
+
+
+def test_the_context_is_audited_without_a_column_of_reports(store: Store) -> None:
+    bare = copy(store)
+    bare.__dict__["records"] = store.records.drop(columns="report")
+    assert audit(bare, find_task(bare, TASK), view="context").verdict.word == "not shown to leak"
+
+
+def test_a_mask_that_leaves_nothing_is_not_called_an_empty_column(store: Store) -> None:
+    with pytest.raises(ValueError, match="leaves nothing of the reports .*lexicon knows all") as mistake:
+        texts_of({"text": {"view": "masked"}}, store)
+    assert "\n" not in str(mistake.value)
 
 
 def test_what_cannot_be_audited_is_one_line(store: Store, tmp_path: Path) -> None:

@@ -1,21 +1,28 @@
 """ECGs with reports: what a fusion run says, what it refuses, and how a leak is marked everywhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cohorts import store_of
 from einthoven import show
 from einthoven.bench import bench
+from einthoven.bench.reported import read_reports
+from einthoven.bench.table import Referee
 from einthoven.data.store import Store
+from einthoven.embedding import planned_for, untrained
+from einthoven.parts import build
 from einthoven.plan import plan
-from einthoven.predict import load
+from einthoven.predict import embed, load
 from einthoven.report import report
 from einthoven.run import train
+from einthoven.types import Batch, Signal
 
 RECIPE: dict[str, Any] = {
     "task": {"name": "big", "column": "big"},
@@ -120,7 +127,7 @@ def test_a_column_that_has_nothing_to_do_with_the_label_needs_no_leave_and_gains
     assert "LEAKY" not in show.told(run) and "LEAKY" not in report(run).read_text()
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention", "film", "sum", "attention"])
+@pytest.mark.parametrize("fusion", ["gated", "cross_attention", "film", "sum", "attention", "sum_attention"])
 def test_every_fusion_is_trained_and_answers_without_text(store: Store, tmp_path: Path, fusion: str) -> None:
     short = recipe(fusion={"name": fusion}, train={"epochs": 1})
     found = scores(train(short, store.path, tmp_path / fusion))
@@ -172,6 +179,45 @@ def test_reports_of_training_teach_an_ecg_encoder(store: Store, tmp_path: Path, 
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
 
 
+def test_features_of_a_fusion_run_are_judged_without_its_policy(run: Path, store: Store) -> None:
+    model = load(run, "cpu")
+    assert planned_for(model, store, "big").leak is None
+    with pytest.raises(ValueError, match="--which fused/features reads reports"):
+        embed(run, store, which="fused/features")
+
+
+def test_what_a_text_part_has_fitted_is_no_weight(store: Store, tmp_path: Path) -> None:
+    fitted = recipe(text={"name": "tfidf", "dim": 8, "buckets": 256}, evaluate={"rows": ["random_encoder"]})
+    run = train(fitted | {"train": RECIPE["train"] | {"epochs": 1}}, store.path, tmp_path / "tfidf")
+    told = json.loads((run / "results.json").read_text())
+    assert [row["name"] for row in told["rows"]] == ["random encoder"]
+    mine, other = load(run, "cpu"), untrained(load(run, "cpu"))
+    said = [method.text(["anterior infarct"]).values for method in (mine.method, other)]
+    assert torch.equal(*said)
+
+
+def test_a_label_may_hold_a_slash(store: Store, tmp_path: Path) -> None:
+    made = recipe(task={"name": "a/b", "column": "big"}, train={"epochs": 1})
+    run = train(made, store.path, tmp_path / "slash")
+    frame = pd.read_parquet(run / "reports.parquet")
+    (label,) = [name.removeprefix("truth/") for name in frame.columns if name.startswith("truth/")]
+    referee = Referee(run, 20, truths=lambda answers: {"auroc": answers.truth})
+    ways = read_reports(run, referee)
+    assert f"both/{label}" in frame and {"both", "ECG alone"} <= ways.keys() and "truth" not in ways
+
+
+def test_a_batch_with_one_report_logs_what_all_log(store: Store) -> None:
+    torch.manual_seed(0)
+    backbone = build("backbones", {"name": "resnet1d_wang", "width": 8}, wants=Signal(seconds=0.5))
+    text = build("texts", {"name": "bag", "dim": 8})
+    dual = build("methods", {"name": "dual"}, backbone=backbone, text=text)
+    rows = torch.arange(4)
+    batch = Batch(torch.randn(4, 12, 50), rows, rows, text=("a", "b", "", "a"))
+    alone = replace(batch, text=("a", "a", "", "a"))
+    assert dual(batch).keys() == dual(alone).keys()
+    assert dual(alone)["loss"].item() == 0
+
+
 def test_a_table_of_several_arms_tells_what_reports_add(store: Store, tmp_path: Path) -> None:
     import tomli_w
 
@@ -181,11 +227,12 @@ def test_a_table_of_several_arms_tells_what_reports_add(store: Store, tmp_path: 
     grid = tmp_path / "grid.toml"
     grid.write_text(
         'title = "Both"\n'
-        '[[grid]]\nrecipes = ["ecg.toml"]\ntasks = ["big"]\nseeds = [0]\narms = ["ecg"]\n'
+        '[[grid]]\nrecipes = ["ecg.toml"]\ntasks = ["big"]\nseeds = [0]\narms = ["ecg", "longer"]\n'
         '[[grid]]\nrecipes = ["both.toml"]\ntasks = ["big"]\nseeds = [0]\narms = ["both"]\n'
-        '[[arm]]\nname = "ecg"\n[[arm]]\nname = "both"\n'
+        '[[arm]]\nname = "ecg"\n[[arm]]\nname = "longer"\nset = ["train.epochs=2"]\n[[arm]]\nname = "both"\n'
     )
     page = (bench(grid, store.path, tmp_path / "out") / "table.md").read_text()
     assert "## What reports add" in page and "**LEAKY: both.**" in page
     line = next(line for line in page.splitlines() if line.startswith("| both, text withheld"))
     assert "[" in line
+    assert "| ECG alone, arm ecg" in page and "| ECG alone, arm longer" in page

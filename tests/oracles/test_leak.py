@@ -1,11 +1,13 @@
 """The audit against texts whose leak is known exactly, and against slow loops."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from einthoven.audit import material as materials
 from einthoven.audit import quick
 from einthoven.audit import verdict as ruled
 from einthoven.audit.learn import binned, entry, of_text
@@ -13,9 +15,10 @@ from einthoven.audit.masking import curve, telling
 from einthoven.audit.material import CHOOSE, FIT, SCORE, Material
 from einthoven.audit.overlap import mentions, says_normal, verbatim
 from einthoven.audit.sites import sites
-from einthoven.audit.verdict import Standing, of_metadata, ruling, verdict
+from einthoven.audit.verdict import FEW, FEWER, Standing, of_metadata, ruling, verdict
 from einthoven.data.split import Split
 from einthoven.evaluate.bootstrap import Interval
+from einthoven.policy import gives_away
 
 COUNTS = (400, 100, 100)
 NOTHING = Interval(0.0, -0.1, 0.1)
@@ -69,6 +72,42 @@ def test_texts_that_know_nothing_are_not_shown_to_leak(seed: int) -> None:
     found = verdict(some, of_text(some), of_metadata(some))
     assert found.word == "not shown to leak", found.why
     assert abs(figure_of(some) - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_whether_there_is_a_text_is_judged_like_a_word(noise: float) -> None:
+    _, truth, said = told_by("", "", noise)
+    some = material(["" if yes else "immer dasselbe" for yes in said], truth)
+    yes = truth[-COUNTS[SCORE] :, 0] == 1
+    heard = said[-COUNTS[SCORE] :]
+    assert figure_of(some) == pytest.approx((heard[yes].mean() + 1 - heard[~yes].mean()) / 2)
+    assert verdict(some, of_text(some), of_metadata(some)).leaky
+    assert quick(*whole(some), some.texts).leaky
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_a_context_tells_of_one_label_beyond_the_metadata_is_named(told: bool) -> None:
+    random = np.random.default_rng(0)
+    age = random.uniform(20, 90, sum(COUNTS))
+    old = (age + random.normal(0, 20, len(age)) > 55)[:, None] ^ (random.random((len(age), 6)) < 0.1)
+    paced = random.random(len(age)) < 0.08
+    said = np.where(paced & told, ", with a pacemaker", "")
+    texts = [f"{years:.0f} years old{more}" for years, more in zip(age, said, strict=True)]
+    some = replace(material(texts, np.hstack([old, paced[:, None]]), age=age), view="context")
+    assert FEWER <= paced[-COUNTS[SCORE] :].sum() < FEW  # too few for a full report, which has no such hurdle
+    found = verdict(some, of_text(some), of_metadata(some))
+    assert found.labels == (("L6",) if told else ())
+    assert found.leaky == told and ("no more than the metadata" in found.why) == (not told)
+
+
+def test_no_more_than_the_metadata_is_said_only_of_what_is_not_more() -> None:
+    known, context = Interval(0.70, 0.6, 0.8), {"kind": "labels", "view": "context", "known": "age"}
+    for gap, words in ((0.0, "no more than the metadata"), (0.03, "not well above the metadata")):
+        text = Interval(0.70 + gap, 0.6, 0.8)
+        said = ruling(Standing(text, known, Interval(gap, gap - 0.02, gap + 0.02), ()), **context)  # type: ignore[arg-type]
+        assert said.word == "not shown to leak" and words in said.why
+    said = ruling(Standing(known, known, NOTHING, ("PACE",)), **context)  # type: ignore[arg-type]
+    assert said.leaky and said.labels == ("PACE",) and "tells PACE better than the metadata" in said.why
 
 
 def test_swapping_patients_destroys_what_a_text_tells() -> None:
@@ -166,7 +205,7 @@ def test_verbatim_overlap_is_that_of_a_slow_loop() -> None:
     said = ["normales ekg"] * 20 + ["vorhofflimmern", "alter infarkt", *(f"text {i}" for i in range(60))]
     texts = [said[i] for i in random.integers(0, len(said), sum(COUNTS))]
     some = material(texts, np.zeros((sum(COUNTS), 1)))
-    told = verbatim(some)
+    told = verbatim(some, some)
     taught, owner = texts[: COUNTS[FIT]], list(some.patient)
     for number, name in ((CHOOSE, "validation"), (SCORE, "test")):
         mine = [text for text, part in zip(texts, some.part, strict=True) if part == number]
@@ -179,6 +218,18 @@ def test_verbatim_overlap_is_that_of_a_slow_loop() -> None:
     assert told["unique"] == len(set(texts))
 
 
+def test_what_was_not_drawn_stands_in_train_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = np.arange(sum(COUNTS)) % COUNTS[CHOOSE]
+    whole = material([f"text {i}" for i in place], np.zeros((sum(COUNTS), 1)))
+    monkeypatch.setattr(materials, "MOST", (30, 40, 50))
+    drawn = whole.drawn()
+    assert np.bincount(drawn.part).tolist() == [30, 40, 50]
+    assert [verbatim(drawn, whole)[name]["all"] for name in ("validation", "test")] == [1.0, 1.0]
+    assert verbatim(drawn, whole)["unique"] == COUNTS[CHOOSE]
+    silent = material([""] * 3 + list(whole.texts[3:]), whole.truth)
+    assert verbatim(silent, silent)["texts"] == sum(COUNTS) - 3
+
+
 def test_label_mentions_are_codes_with_a_likelihood_or_edits() -> None:
     raws = [
         "ekg (LVH 50)",
@@ -189,9 +240,15 @@ def test_label_mentions_are_codes_with_a_likelihood_or_edits() -> None:
         "EDIT : bei Kontrolle",
         "redit: x",
     ]
+    raws += [
+        "nichts" * 20_000 + " LVH 50",
+        "LVH 50 " + "nichts" * 20_000,
+        "x" * 9_000 + " LVH 50 " + "x" * 9_000,
+    ]
     raws += ["nichts"] * (sum(COUNTS) - len(raws))
     told = mentions(material(raws, np.zeros((sum(COUNTS), 1))), {"LVH", "NORM", "y"})
-    assert [round(told[key] * len(raws)) for key in ("coded", "edited", "either")] == [2, 2, 3]
+    # Of a very long report both ends are read, where a tail "Edit:" stands.
+    assert [round(told[key] * len(raws)) for key in ("coded", "edited", "either")] == [4, 2, 5]
 
 
 def test_a_site_is_predicted_where_the_text_names_it() -> None:
@@ -243,7 +300,13 @@ def test_the_quick_verdict_scores_validation_as_it_is(monkeypatch: pytest.Monkey
     assert found.text is not None
     assert found.text["value"] == pytest.approx((heard[yes].mean() + 1 - heard[~yes].mean()) / 2)
     few = ["" if row >= 50 else text for row, text in enumerate(texts)]
-    assert quick(records, truth, split, few).word == "cannot be judged"
+    unsure = quick(records, truth, split, few)
+    assert "the part of training that fits has " in unsure.why and "test" not in unsure.why
+    assert [gives_away(unsure, view) for view in ("full", "masked", "context")] == [True, True, False]
+    assert not gives_away(None, "full")
+    nothing = quick(records, truth, split, [""] * len(texts))
+    assert nothing.word == "not shown to leak" and nothing.text == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert not gives_away(nothing, "masked")
     monkeypatch.setitem(ruled.LINE, "labels", 0.99)
     monkeypatch.setattr(ruled, "BEYOND", 0.6)
     assert quick(records, truth, split, texts).word == "not shown to leak"

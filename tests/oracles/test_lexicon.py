@@ -80,6 +80,65 @@ def coded(text: str, code: str) -> set[str]:
         ("hög lateral infarkt kan ej uteslutas", "?high lateral infarct"),
         ("misstänkt vänster kammarhypertrofi", "?left ventricular hypertrophy"),
         ("anterior infarkt sannolikt äldre", "+anterior infarct; ?old"),
+        # a comma ends a negation and a hedge, but not in a list
+        ("Kein Vorhofflimmern, Sinusrhythmus", "+sinus rhythm; -atrial fibrillation"),
+        (
+            "No left bundle branch block, right bundle branch block",
+            "+right bundle branch block; -left bundle branch block",
+        ),
+        ("No ST elevation, T wave inversion in V2", "+inverted T waves; -ST elevation"),
+        ("No anterior infarct, inferior infarct", "+inferior infarct; -anterior infarct"),
+        (
+            "No acute infarct, old inferior infarct",
+            "+acute; +inferior infarct; +old; -myocardial infarction",
+        ),
+        ("No ST elevation in V1, V2 or V3, prolonged QT", "-ST elevation; -prolonged QT"),
+        ("No chest pain, old inferior infarct", "+inferior infarct; +old"),
+        ("Possible LVH, atrial fibrillation", "+atrial fibrillation; ?left ventricular hypertrophy"),
+        (
+            "Possible LVH, ischaemia or infarct",
+            "?ischaemia; ?left ventricular hypertrophy; ?myocardial infarction",
+        ),
+        ("Verdacht auf: R-Verlust, Infarkt", "?myocardial infarction; ?poor R progression"),
+        ("(fragl. Digitaliseffekt) T neg in V1", "+inverted T waves; ?digitalis effect"),
+        ("V.a. (alten) Hinterwandinfarkt", "+old; ?inferior infarct"),
+        # doubt and denial behind a finding
+        ("Infarkt (kann) nicht ausgeschlossen (werden)", "?myocardial infarction"),
+        ("Infarkt kann nicht ausgeschlossen werden", "?myocardial infarction"),
+        ("Infarkt nicht ausgeschlossen", "?myocardial infarction"),
+        ("Infarkt nicht wahrscheinlich", "?myocardial infarction"),
+        ("Infarkt unwahrscheinlich", "?myocardial infarction"),
+        ("Ischämie fraglich", "?ischaemia"),
+        ("fragliche Ischämie", "?ischaemia"),
+        ("Infarktverdacht. Ischämieverdacht", "?ischaemia; ?myocardial infarction"),
+        ("Infarct has not been excluded", "?myocardial infarction"),
+        ("Infarct not ruled out", "?myocardial infarction"),
+        ("Infarct possible, atrial fibrillation", "+atrial fibrillation; ?myocardial infarction"),
+        ("Infarct probable", "?myocardial infarction"),
+        ("Sinus rhythm, possible old inferior infarct", "+old; +sinus rhythm; ?inferior infarct"),
+        ("ST depression probably due to digitalis effect", "+ST depression; ?digitalis effect"),
+        ("Infarkt? Sinusrhythmus", "+sinus rhythm; ?myocardial infarction"),
+        ("(LVH?)", "?left ventricular hypertrophy"),
+        ("Infarkt ausgeschlossen", "-myocardial infarction"),
+        ("Infarct ruled out", "-myocardial infarction"),
+        ("Infarct is ruled out", "-myocardial infarction"),
+        ("Infarct has been ruled out", "-myocardial infarction"),
+        ("Infarct excluded", "-myocardial infarction"),
+        ("Voltage criteria for LVH not met", "-voltage criteria for left ventricular hypertrophy"),
+        # whose waves they are, and infarcts by another name
+        ("Inverted P waves", "+inverted P waves"),
+        ("P waves are inverted, T waves are inverted", "+inverted P waves; +inverted T waves"),
+        ("P biphasisch in V1", "+biphasic P waves"),
+        ("P flach", "+low P waves"),
+        ("STEMI", "+myocardial infarction"),
+        ("NSTEMI", "+myocardial infarction"),
+        ("Nicht-ST-Hebungsinfarkt", "+myocardial infarction"),
+        ("inferiorer ST-Hebungsinfarkt", "+inferior infarct"),
+        ("alter Vorderwandinfarkt", "+anterior infarct; +old"),
+        ("Infarkt, Alter unbest.", "+age undetermined; +myocardial infarction"),
+        ("SISIISIII", "+axis hard to determine"),
+        ("outside normal limits", "+abnormal ECG"),
+        ("not within normal limits", "-normal ECG"),
     ],
 )
 def test_sentences_mean_what_they_say(text: str, found: str) -> None:
@@ -104,12 +163,45 @@ def test_sentences_mean_what_they_say(text: str, found: str) -> None:
         ("rechtsventrikulaere Hypertrophie", "right", "", ("RVH",)),
         ("AV-Block I. Grades", "", "", ("1AVB",)),
         ("a-v block iii", "", "", ("3AVB",)),
+        ("unvollständiger RSB", "right", "", ("IRBBB",)),
+        ("unvollst. Rechtsschenkelblock", "right", "", ("IRBBB",)),
+        ("inkompl. Rechtsschenkelblock", "right", "", ("IRBBB",)),
+        ("inkompletter rechtsseitiger Schenkelblock", "right", "", ("IRBBB",)),
+        ("ink. RSB", "right", "", ("IRBBB",)),
+        ("Rechtsschenkelblock, inkomplett", "right", "", ("IRBBB",)),
+        ("RBBB incomplete", "right", "", ("IRBBB",)),
+        ("right bundle branch block, incomplete", "right", "", ("IRBBB",)),
+        ("partial RBBB", "right", "", ("IRBBB",)),
+        ("inkomplett höger skänkelblock", "right", "", ("IRBBB",)),
+        ("inkomplett vänster skänkelblock", "left", "", ("ILBBB",)),
+        ("höger grenblock", "right", "", ("CRBBB",)),
+        ("vänster grenblock", "left", "", ("CLBBB",)),
+        ("vänster främre fascikelblock", "left", "", ("LAFB",)),
+        ("ST-Hebungsinfarkt", "", "", ("STE_",)),
     ],
 )
 def test_side_territory_and_codes(text: str, side: str, territory: str, codes: tuple[str, ...]) -> None:
     (found,) = lexicon().find(text)
     assert (found.side, found.territory, found.codes, found.polarity) == (side, territory, codes, "present")
     assert normalise(text)[found.start : found.stop] == normalise(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "normal T waves",
+        "QT normal",
+        "normal intervals",
+        "normal QRS",
+        "normal voltage",
+        "T-Welle normal",
+        "upper limits of normal",
+        "normalt st",
+        "outside normal limits",
+    ],
+)
+def test_a_part_that_is_normal_is_not_a_normal_tracing(text: str) -> None:
+    assert coded(text, "NORM") == set()
 
 
 def test_the_longest_form_wins_and_only_at_the_borders_of_words() -> None:
@@ -200,6 +292,14 @@ def test_each_form_of_the_lexicon_is_found_as_a_whole() -> None:
     for words in {words for entry in knows.entries for words in spellings(entry.surface)}:
         text = " ".join(words).replace("*", "")
         assert knows.mask(text) == "_", text
+
+
+def test_a_mask_hides_codes_but_they_are_no_findings() -> None:
+    knows = lexicon()
+    for code in {code for entry in knows.entries for code in entry.codes}:
+        masked = knows.mask(f"xyz {code} 80")
+        assert not re.findall("[^_/() ]+", masked.removeprefix("xyz").removesuffix("80")), masked
+    assert knows.find("IMI 80, NORM 0, (NDT)") == ()
 
 
 def test_a_mask_leaves_no_form_that_is_known() -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from einthoven import parts
@@ -20,6 +20,7 @@ from einthoven.language import ngrams
 from einthoven.layers import remembered
 from einthoven.layers.pool import mean
 from einthoven.layers.remembered import Remembered, key
+from einthoven.texts import minilm
 
 TEXTS = (
     "sinusrhythmus, linkstyp. normales ekg",
@@ -415,3 +416,33 @@ def test_hugging_face_pools_what_a_local_model_says(tmp_path: Path, monkeypatch:
     named = text.fingerprint
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert parts.build("texts", table | {"per": "piece"}).fingerprint != named
+
+
+def test_a_shelf_with_one_wrong_bit_is_read_as_empty(tmp_path: Path) -> None:
+    known = {key(text): np.full((n + 1, 3), n, np.float32) for n, text in enumerate(TEXTS)}
+    path = tmp_path / "one.safetensors"
+    remembered.write(path, "one", 3, known)
+    assert remembered.read(path, "one", 3).keys() == known.keys()
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(header, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert remembered.read(path, "one", 3) == {}
+
+
+def test_a_full_disk_stops_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: File too large")
+
+    monkeypatch.setattr(remembered, "save_file", full)
+    made = Remembered(lambda texts: [np.ones((1, 3), np.float32)] * len(texts), 3, "one", tmp_path, ["a"])
+    assert len(made(["b"])) == 1 and made.path is None
+
+
+@needs_minilm
+def test_loading_a_published_model_draws_nothing_from_a_training() -> None:
+    torch.manual_seed(0)
+    first = torch.rand(1)
+    torch.manual_seed(0)
+    minilm.published()
+    assert torch.equal(torch.rand(1), first)

@@ -32,7 +32,8 @@ class Audit:
     """What an audit found, in plain values; a part that was not asked or could not be learned is empty.
 
     `rows` are entries {name, what, auroc, per_label}, of a regression {name, what, rmse, r2}; every figure is
-    {value, low, high}. `counts` are records and patients of each split that have a text.
+    {value, low, high}; who has no text is judged, too. `counts` are records and patients of each split that
+    have one.
     """
 
     store: dict[str, Any]
@@ -74,15 +75,15 @@ def audit(
     `seed` draws the patients of a store without folds, and the resamples.
     """
     began, tick = time.perf_counter(), ticking(progress)
-    every = gather(store, task, view=view, column=column, seed=seed)
-    material = every.take(every.worded)
+    whole = gather(store, task, view=view, column=column, seed=seed)
+    material = whole.drawn()
     tick()
     reports = view != "context"  # which is no report
     told: dict[str, Any] = {"verbatim": {}, "mentions": {}, "shift": {}}
     if reports:
-        told["verbatim"] = verbatim(material)
+        told["verbatim"] = verbatim(material, whole)
         told["mentions"] = mentions(material, codes(store, task))
-        told["shift"] = shift(every)
+        told["shift"] = shift(material)
     tick()
     lack = material.lacking()
     told |= (
@@ -96,7 +97,7 @@ def audit(
         task=about,
         view=view,
         seed=seed,
-        counts=counts(material),
+        counts=counts(material.take(material.worded)),
         **told,
         seconds=round(time.perf_counter() - began, 2),
     )
@@ -107,7 +108,9 @@ def learned(material: Material, tick: Callable[[], None]) -> dict[str, Any]:
     numbers, reports = material.kind == "regression", material.view != "context"
     solver = "ridge regression" if numbers else "logistic regression"
     text, known = of_text(material), of_metadata(material)
-    rows = [entry(material, "text only", f"hashed character n-grams, {solver}", text)]
+    rows = [
+        entry(material, "text only", f"hashed character n-grams, whether there is a text, {solver}", text)
+    ]
     tick()
     if reports:
         table = binned(style(material.reports), material.part)
@@ -119,7 +122,7 @@ def learned(material: Material, tick: Callable[[], None]) -> dict[str, Any]:
     tick()
     where = tuple(sites(material))
     tick()
-    points = tuple(curve(material, rows[0], tick)) if reports else ()
+    points = tuple(curve(material, rows[0], tick)) if reports and material.worded.any() else ()
     return {"rows": tuple(rows), "sites": where, "curve": points, "verdict": verdict(material, text, known)}
 
 
@@ -130,7 +133,7 @@ def codes(store: Store, task: Task) -> set[str]:
 
 
 def counts(material: Material) -> dict[str, dict[str, int]]:
-    """Count the records with a text and their patients."""
+    """Count records and their patients."""
     parts = [material.part == number for number in range(3)]
     return {
         name: {"records": int(here.sum()), "patients": len(np.unique(material.patient[here]))}

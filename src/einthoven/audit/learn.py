@@ -56,9 +56,12 @@ def of_text(material: Material) -> Scores:
 
 
 def ngrams(texts: Sequence[str]) -> Table:
-    """Return hashed character n-grams of texts, and how often each has a place that was masked."""
-    marks = np.log1p([[text.count(MARK)] for text in texts]).reshape(len(texts), 1)
-    return np.hstack([matrix(texts, DIM, 3, 5).toarray(), marks]).astype(np.float32)
+    """Return hashed n-grams of texts, how often each has a place that was masked, and whether it is there.
+
+    Who has a report at all may tell the label, and a model that does without one sees that it is missing.
+    """
+    beside = np.array([(np.log1p(text.count(MARK)), bool(text)) for text in texts]).reshape(len(texts), 2)
+    return np.hstack([matrix(texts, DIM, 3, 5).toarray(), beside]).astype(np.float32)
 
 
 def binned(values: Float[np.ndarray, "record measure"], part: Int[np.ndarray, " record"]) -> Table:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from einthoven.audit.learn import MARK, entry, of_text
+from einthoven.audit.learn import entry, of_text
 from einthoven.audit.material import CHOOSE, FIT, Material
 from einthoven.evaluate.probe import best_ridge, fit_logistic, standardised
 from einthoven.language.lexicon import lexicon
@@ -17,6 +17,8 @@ DELETED = (20, 40, 80, 160)
 VOCABULARY, LEAST = 2_000, 3  # so many words, of at least so many training texts
 STRENGTH = 1e-3
 
+Had = Bool[np.ndarray, " record"]
+
 
 def curve(
     material: Material, whole: dict[str, Any], tick: Callable[[], None] = lambda: None
@@ -25,12 +27,13 @@ def curve(
 
     The words are chosen on train, the next ones always by a model of what is left, as long as any tells.
     """
-    told = [point(material, "as it is", 0, whole)]
+    had = material.worded
+    told = [point(material, had, "as it is", 0, whole)]
     left = material.reworded(lexicon().mask)
-    told.append(measured(left, "lexicon masked", 0))
+    told.append(measured(left, had, "lexicon masked", 0))
     tick()
-    left = left.reworded(lambda text: text.replace(MARK, " "))
-    told.append(measured(left, "and no mark left of it", 0))
+    left = left.reworded(lambda text: " ".join(words(text)))  # a text of which nothing is left is none
+    told.append(measured(left, had, "and no mark left of it", 0))
     tick()
     gone = 0
     for count in DELETED:
@@ -39,20 +42,20 @@ def curve(
             break
         gone += len(ranked)
         left = left.reworded(without(frozenset(ranked)))
-        told.append(measured(left, f"and {gone} words deleted", gone))
+        told.append(measured(left, had, f"and {gone} words deleted", gone))
         tick()
     return told
 
 
-def measured(material: Material, what: str, deleted: int) -> dict[str, Any]:
+def measured(material: Material, had: Had, what: str, deleted: int) -> dict[str, Any]:
     """Learn from what is left of the texts."""
-    return point(material, what, deleted, entry(material, "text only", what, of_text(material)))
+    return point(material, had, what, deleted, entry(material, "text only", what, of_text(material)))
 
 
-def point(material: Material, what: str, deleted: int, told: dict[str, Any]) -> dict[str, Any]:
-    """Put a point of the curve together: words per text over all three parts, and the figure."""
+def point(material: Material, had: Had, what: str, deleted: int, told: dict[str, Any]) -> dict[str, Any]:
+    """Put a point of the curve together: words left of each record that had a text, and the figure."""
     figures = {key: told[key] for key in ("auroc", "rmse", "r2") if key in told}
-    length = float(np.mean([len(words(text)) for text in material.texts]))
+    length = sum(len(words(text)) for text in material.texts) / max(int(had.sum()), 1)
     return {"what": what, "deleted": deleted, "words_left": round(length, 2)} | figures
 
 

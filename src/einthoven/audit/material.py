@@ -1,4 +1,4 @@
-"""What is audited: the records of a task that have a text, in three parts, and what a model would see."""
+"""What is audited: the labelled records of a task, in three parts, and what a model would see of each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from einthoven.data.split import NAMES, Rule, Split, divide
+from einthoven.data.split import Rule, Split, divide
 from einthoven.data.store import Store
 from einthoven.data.task import Kind, Task
 from einthoven.language.reading import LONGEST, Report, read_report
@@ -19,13 +19,15 @@ Table = Float[np.ndarray, "record feature"]
 FIT, CHOOSE, SCORE = range(3)  # one part fits, one chooses, one is scored
 MOST = (20_000, 10_000, 10_000)  # records of each part; more, drawn by chance, say no more
 ENOUGH = (100, 20, 50)  # texts of each part; with fewer, nothing is learned
+SHOWN = ("masked", "full")  # the views that show something of a report
+SPLITS = ("train split", "validation split", "test split")
 
 
 @dataclass(frozen=True)
 class Material:
     """Labelled records (all columns of the store) in three parts, and the text of each, "" for none.
 
-    `truth` is of the whole task: 0, 1 or NaN per label, or numbers.
+    `truth` is of the whole task: 0, 1 or NaN per label, or numbers. `names` are those of the parts.
     """
 
     records: pd.DataFrame
@@ -36,6 +38,7 @@ class Material:
     labels: tuple[str, ...]
     view: View = "full"
     seed: int = 0
+    names: tuple[str, ...] = SPLITS
 
     @property
     def patient(self) -> Shaped[np.ndarray, " record"]:
@@ -59,42 +62,59 @@ class Material:
         kept = {"part": self.part[rows], "truth": self.truth[rows], "texts": texts}
         return replace(self, records=self.records.loc[rows].reset_index(drop=True), **kept)
 
+    def drawn(self) -> "Material":
+        """Keep at most MOST records of each part, drawn by the seed."""
+        chance, kept = np.random.default_rng((self.seed, 0xA0D1)), np.zeros(len(self.part), bool)
+        for number, most in enumerate(MOST):
+            rows = np.flatnonzero(self.part == number)
+            kept[rows if len(rows) <= most else chance.choice(rows, most, replace=False)] = True
+        return self.take(kept)
+
     def reworded(self, change: Callable[[str], str]) -> "Material":
         """Change every text, equal ones once."""
         once = cache(change)
         return replace(self, texts=tuple(map(once, self.texts)))
 
     def lacking(self) -> str:
-        """Say which part has too few texts to learn from, to choose on or to score; "" if none."""
-        counts = np.bincount(self.part[self.worded], minlength=3)
-        for name, count, least in zip(NAMES, counts, ENOUGH, strict=True):
+        """Say which part has too few texts to learn from, to choose on or to score; "" if none.
+
+        No text at all is no lack: it tells nothing, and ECGs are enough to see that.
+        """
+        what, counted = ("ECGs with a text", self.worded) if self.worded.any() else ("ECGs", slice(None))
+        counts = np.bincount(self.part[counted], minlength=3)
+        for name, count, least in zip(self.names, counts, ENOUGH, strict=True):
             if count < least:
-                return f"the {name} split has {count} ECGs with a text, fewer than {least}"
+                return f"the {name} has {count} {what}, fewer than {least}"
         return ""
 
 
-def with_reports(store: Store, column: str) -> pd.DataFrame:
-    """Return the records of a store with this column as their report, "" where there is none."""
-    if column not in store.records:
+def reports_of(store: Store, column: str, view: View = "none") -> pd.DataFrame:
+    """Return the records of a store with this column as their report, "" where there is none.
+
+    Without such a column nobody has a report, which only a view that shows reports refuses.
+    """
+    if column in store.records:
+        return store.records.assign(report=store.records[column].fillna("").astype(str))
+    if view in SHOWN:
         known = [str(name) for name in store.records.columns]
         raise ValueError(f"{store.path} has no column {column!r} to read.{hint(column, known)}")
-    return store.records.assign(report=store.records[column].fillna("").astype(str))
+    return store.records.assign(report="")
 
 
 def gather(store: Store, task: Task, *, view: View, column: str, seed: int) -> Material:
-    """Take the labelled records of a store, divided as a training without a [split] would divide them."""
+    """Take all labelled records of a store, divided as a training without a [split] would divide them."""
     if task.kind == "unlabelled" or not task.labels:
         raise ValueError(
             f"An audit needs a task with labels: say --task. Tasks of {store.path}: {', '.join(store.tasks)}."
         )
     if view == "none":
         raise ValueError("View 'none' shows no text: there is nothing to audit.")
-    records = with_reports(store, column)
+    records = reports_of(store, column, view)
     truth = task.truth(records)
     rows = np.flatnonzero(~np.isnan(truth).all(1))
     if not len(rows):
         raise ValueError(f"Task {task.name!r}: no record of {store.path} has a label.")
-    if view != "context" and not any(raw.strip() for raw in records["report"].iloc[rows]):
+    if view in SHOWN and not any(raw.strip() for raw in records["report"].iloc[rows]):
         raise ValueError(
             f"No labelled record of {store.path} has a report (column {column!r} is empty in all "
             f"{len(rows):,}): nothing to audit."
@@ -118,27 +138,20 @@ def of_split(
     view: View,
     seed: int,
 ) -> Material:
-    """Put three lists of rows together, at most MOST of each; `texts` are of all records, or None."""
-    chance = np.random.default_rng((seed, 0xA0D1))
-    kept = [drawn(rows, most, chance) for rows, most in zip(parts, MOST, strict=True)]
-    rows = np.concatenate(kept)
+    """Put three lists of rows together; `texts` are of all records, or None."""
+    rows = np.concatenate(parts)
     some = records.iloc[rows].reset_index(drop=True)
     said = seen(some, view) if texts is None else tuple(texts[row] for row in rows)
     return Material(
         some,
         tuple(text[:LONGEST] for text in said),
-        np.repeat(np.arange(3), [len(part) for part in kept]),
+        np.repeat(np.arange(3), [len(part) for part in parts]),
         truth[rows].astype(np.float64),
         kind,
         labels,
         view,
         seed,
     )
-
-
-def drawn(rows: Int[np.ndarray, " row"], most: int, chance: np.random.Generator) -> Int[np.ndarray, " kept"]:
-    """Draw at most so many rows, in rising order."""
-    return rows if len(rows) <= most else np.sort(chance.choice(rows, most, replace=False))
 
 
 def inner(split: Split, patient: Shaped[np.ndarray, " record"], seed: int) -> list[Int[np.ndarray, " row"]]:

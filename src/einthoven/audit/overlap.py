@@ -13,25 +13,30 @@ from einthoven.audit.style import LANGUAGES, PROVENANCES
 from einthoven.data.split import NAMES
 from einthoven.evaluate.figures import Number
 from einthoven.language.lexicon import lexicon
+from einthoven.language.reading import LONGEST
 
 EDITED = re.compile(r"(?<!\w)edit ?:", re.IGNORECASE)
 
 
-def verbatim(material: Material) -> dict[str, Any]:
-    """Count the texts of validation and test that stand word for word in train, and those told of several."""
-    taught = {text for text, part in zip(material.texts, material.part, strict=True) if part == FIT}
+def verbatim(material: Material, whole: Material) -> dict[str, Any]:
+    """Count the texts of validation and test that stand word for word in train, and those told of several.
+
+    `whole` is what `material` was drawn from: a text whose like was not drawn stands in train all the same.
+    """
+    told_of, worded = whole.take(whole.worded), material.worded
+    taught = {text for text, part in zip(told_of.texts, told_of.part, strict=True) if part == FIT}
     again = np.array([text in taught for text in material.texts], bool)
     usual = {report.text: says_normal(report.text) for report in dict.fromkeys(material.reports)}
     normal = np.array([usual[report.text] for report in material.reports], bool)
     told: dict[str, Any] = {}
     for number in (CHOOSE, SCORE):
-        here = material.part == number
+        here = (material.part == number) & worded
         told[NAMES[number]] = {"all": share(again[here]), "not_normal": share(again[here & ~normal])}
     owners: defaultdict[str, set[str]] = defaultdict(set)
-    for text, who in zip(material.texts, material.patient, strict=True):
+    for text, who in zip(told_of.texts, told_of.patient, strict=True):
         owners[text].add(who)
-    common = np.array([len(owners[text]) > 1 for text in material.texts], bool)
-    told |= {"texts": len(material.texts), "unique": len(owners), "normal": share(normal)}
+    common = np.array([len(owners[text]) > 1 for text in told_of.texts], bool)
+    told |= {"texts": len(told_of.texts), "unique": len(owners), "normal": share(normal[worded])}
     return told | {"of_several_patients": share(common)}
 
 
@@ -46,12 +51,20 @@ def share(flags: Any) -> float | None:
 
 
 def mentions(material: Material, codes: Iterable[str]) -> dict[str, Any]:
-    """Count raw reports that name a label as a code with its likelihood ("LVH 50"), or end in an "Edit:"."""
-    raws = list(material.records["report"])
+    """Count raw reports that name a label as a code with its likelihood ("LVH 50"), or end in an "Edit:".
+
+    Of those without a text none is counted, of a long one both ends are read.
+    """
+    raws = [ends(raw) for raw in material.take(material.worded).records["report"]]
     pattern = code_pattern(codes)
     coded = np.array([bool(pattern and pattern.search(raw)) for raw in raws], bool)
     edited = np.array([bool(EDITED.search(raw)) for raw in raws], bool)
     return {"coded": share(coded), "edited": share(edited), "either": share(coded | edited)}
+
+
+def ends(raw: str) -> str:
+    """Return the first and the last LONGEST characters of a report."""
+    return raw if len(raw) <= 2 * LONGEST else f"{raw[:LONGEST]} | {raw[-LONGEST:]}"
 
 
 def code_pattern(codes: Iterable[str]) -> re.Pattern[str] | None:
@@ -71,11 +84,12 @@ def code_pattern(codes: Iterable[str]) -> re.Pattern[str] | None:
 def shift(material: Material) -> dict[str, dict[str, Number]]:
     """Return the share of each split that has no text, and of those with one each provenance and language."""
     worded = material.take(material.worded)
+    reports = [report for report, has in zip(material.reports, material.worded, strict=True) if has]
     told = {"no text": shares((~material.worded).astype(float), material, NAMES)}
     for name in PROVENANCES:
-        told[name] = shares(flagged(r.provenance == name for r in worded.reports), worded, NAMES)
+        told[name] = shares(flagged(r.provenance == name for r in reports), worded, NAMES)
     for name in LANGUAGES:
-        told[name] = shares(flagged(r.language == name for r in worded.reports), worded, NAMES)
+        told[name] = shares(flagged(r.language == name for r in reports), worded, NAMES)
     return told
 
 

@@ -9,6 +9,7 @@ from einthoven.language.reading import LONGEST, Report
 
 LANGUAGES = ("de", "en", "sv", "unknown")
 PROVENANCES = ("automatic", "human", "edited")
+# A pacemaker, which view "context" tells, is none of them: it is a finding, and names the label PACE.
 METADATA = ("age", "sex", "height", "weight")
 SEXES = {"male": 1.0, "female": 0.0}
 

@@ -1,7 +1,7 @@
 """The verdict: does the text say what the task asks?"""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,14 +23,17 @@ Word = Literal["leaky", "not shown to leak", "cannot be judged"]
 LINE: dict[Kind, float] = {"labels": 0.65, "multiclass": 0.65, "regression": 0.10}  # macro AUROC; R²
 CHANCE: dict[Kind, float] = {"labels": 0.5, "multiclass": 0.5, "regression": 0.0}
 BEYOND = 0.05  # above what the metadata tell
-FEW = 10  # positives (or negatives) with which a label is not judged by itself
+FEW = 10  # with fewer positives (or negatives) a label is not judged by itself
+FEWER = 5  # if it has to stand above the metadata as well, which chance seldom does
+PARTS = ("part of training that fits", "part of training that chooses", "validation split")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A word, a sentence that says why, and the two figures behind it: macro AUROC, or R² of a regression.
 
-    `labels` are those that the text tells by itself, each with its interval wholly above .65.
+    `labels` are those that the text tells by itself, each with its interval wholly above .65; a text of view
+    "context" has to tell them better than the metadata.
     """
 
     word: Word
@@ -70,23 +73,26 @@ def verdict(material: Material, text: Scores, known: Scores) -> Verdict:
     metric, seed = macro_score(material.kind), material.seed
     found = paired(metric, truth, known, text, patient, seed=seed)
     of_known, of_words = (bootstrap(metric, truth, score, patient, seed=seed) for score in (known, text))
-    told = labels_told(material, truth, text, patient)
+    told = labels_told(material, truth, text, known)
     standing = Standing(of_words, of_known, found.difference, told)
     return ruling(standing, material.kind, material.view, metadata_named(material.records))
 
 
 def ruling(standing: Standing, kind: Kind, view: View, known: str) -> Verdict:
     """Turn what a verdict weighs into a word and a sentence; `known` names the metadata."""
-    text, metadata, _, labels = standing
+    text, metadata, beyond, labels = standing
     if np.isnan(text.value) or np.isnan(text.low):
         return unjudged("no label has enough positives and negatives to be scored")
     name = "R²" if kind == "regression" else "macro AUROC"
     told = f"{name} {text.value:.3f} ({text.low:.3f} to {text.high:.3f})"
-    figures = (figure(text), figure(metadata), () if view == "context" else labels)
+    figures = (figure(text), figure(metadata), labels)
     if reason := leak(standing, kind, view):
         word: Word = "leaky"
     elif view == "context":
-        word, reason = "not shown to leak", "which is no more than the metadata that it is made of"
+        word, reason = (
+            "not shown to leak",
+            f"{'no more than' if beyond.value <= 0 else 'not well above'} the metadata",
+        )
     else:
         word, reason = "not shown to leak", f"neither above {LINE[kind]:.2f} nor well above the metadata"
     why = f"The text alone reaches {told}, {reason}; that of {known} is {metadata.value:.3f}."
@@ -97,7 +103,8 @@ def leak(standing: Standing, kind: Kind, view: View) -> str:
     """Say what makes a text leaky, "" if nothing does.
 
     It stands above the line; or above the metadata, by more than chance; or its macro average hides labels
-    that it tells. A text of view "context" is made of the metadata, and can only leak by the second.
+    that it tells. A text of view "context" is made of metadata: of it only the second is asked, and of labels
+    that it tells better than these.
     """
     text, metadata, beyond, labels = standing
     chance = CHANCE[kind]
@@ -106,8 +113,9 @@ def leak(standing: Standing, kind: Kind, view: View) -> str:
     real = beyond.low > 0 and text.low > chance
     if real and text.value > max(metadata.value, chance) + BEYOND:
         return f"more than {BEYOND:.2f} above the metadata"
-    if view != "context" and labels:
-        return f"which hides that it tells {', '.join(labels)}"
+    if labels:
+        better = " better than the metadata" if view == "context" else ""
+        return f"which hides that it tells {', '.join(labels)}{better}"
     return ""
 
 
@@ -115,14 +123,21 @@ def labels_told(
     material: Material,
     truth: Float[np.ndarray, "scored label"],
     text: Scores,
-    patient: Any,
+    known: Scores,
 ) -> tuple[str, ...]:
-    """Name the labels whose interval lies wholly above the line, by enough positives and negatives."""
+    """Name the labels whose interval lies wholly above the line, by enough positives and negatives.
+
+    In view "context" they also have to stand above what the metadata tell of them, as an average has to.
+    """
     if material.kind == "regression":
         return ()
+    patient, context = material.patient[material.part == SCORE], material.view == "context"
     low = bootstrap(auroc, truth, text, patient, seed=material.seed).low
-    enough = np.minimum((truth == 1).sum(0), (truth == 0).sum(0)) >= FEW
+    enough = np.minimum((truth == 1).sum(0), (truth == 0).sum(0)) >= (FEWER if context else FEW)
     clear = enough & (np.nan_to_num(low) > LINE[material.kind])
+    if context:
+        beyond = paired(auroc, truth, known, text, patient, seed=material.seed).difference
+        clear &= (beyond.low > 0) & (beyond.value > BEYOND)
     return tuple(label for label, told in zip(material.labels, clear, strict=True) if told)
 
 
@@ -143,7 +158,7 @@ def quick(
     view: View = "full",
     seed: int = 0,
 ) -> Verdict:
-    """Judge what a model would see of each record ("" for nothing), in seconds; the test split is not read.
+    """Judge what a model would see of each record ("" for none), in seconds; the test split is not read.
 
     A fifth of the training patients chooses the strength, validation is scored. `texts` and `truth` have a
     line per record of `records`; `labels` names the columns of `truth`.
@@ -153,8 +168,8 @@ def quick(
     patient = records["patient_id"].to_numpy(dtype=object).astype(str)
     parts = inner(split, patient, seed)
     names = tuple(labels) or tuple(f"label {place}" for place in range(truth.shape[1]))
-    material = of_split(records, truth, parts, texts, kind=kind, labels=names, view=view, seed=seed)
-    material = material.take(material.worded)
+    whole = of_split(records, truth, parts, texts, kind=kind, labels=names, view=view, seed=seed)
+    material = replace(whole, names=PARTS).drawn()
     if lack := material.lacking():
         return unjudged(lack)
     return verdict(material, of_text(material), of_metadata(material))

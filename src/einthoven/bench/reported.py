@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +15,7 @@ from einthoven.data.files import read_json
 FILE = "reports.parquet"
 BOTH = "both"
 ALONE = ("ECG alone", "text alone", "text alone, n-grams")  # what both must beat
-OTHER = "ECG alone, own run"  # an arm of the grid whose recipe reads no report
+OTHER = "ECG alone, arm "  # one of the grid whose recipe reads no report
 Answers = dict[str, Score]  # how it was answered -> mean over seeds
 
 
@@ -67,7 +66,7 @@ def leaks(one: Finished) -> bool:
 def answers_table(table: Table, task: str, found: Mapping[str, Mapping[int, Finished]]) -> str:
     """Lay out one task: a line for each way to answer, a column for each arm that reads reports."""
     referee = table.referees[task]
-    plain = [runs for runs in networks(table, task).values() if not reads(runs)]
+    plain = {name: runs for name, runs in networks(table, task).items() if not reads(runs)}
     columns = {name: scored(referee, runs, plain) for name, runs in found.items()}
     ways = list(dict.fromkeys(way for column in columns.values() for way in column))
     rows = [[way, *(cell(column.get(way)) for column in columns.values())] for way in ways]
@@ -77,20 +76,20 @@ def answers_table(table: Table, task: str, found: Mapping[str, Mapping[int, Fini
     return aligned(["answered from", *columns], rows)
 
 
-def scored(referee: Referee, runs: Mapping[int, Finished], plain: list[dict[int, Finished]]) -> Answers:
-    """Score every way to answer of one network, each the mean over its seeds."""
+def scored(
+    referee: Referee, runs: Mapping[int, Finished], plain: Mapping[str, dict[int, Finished]]
+) -> Answers:
+    """Score every way to answer of one network, each the mean over its seeds, and the arms without."""
     each: dict[str, list[Score]] = {}
     main = next(iter(referee.metrics))
     for one in runs.values():
         for way, answers in read_reports(one.run, referee).items():
             each.setdefault(way, []).append(referee.score(main, answers))
     means = {way: mean(scores) for way, scores in each.items()}
-    others = [
-        mean([one.score for seed, one in other.items() if seed in runs])
-        for other in plain
-        if runs.keys() & other
-    ]
-    return means | ({OTHER: others[0]} if others else {})
+    for name, other in plain.items():
+        if same := [one.score for seed, one in other.items() if seed in runs]:
+            means[OTHER + name] = mean(same)
+    return means
 
 
 def read_reports(run: Path, referee: Referee) -> dict[str, Float[np.ndarray, "record label"]]:
@@ -102,9 +101,10 @@ def read_reports(run: Path, referee: Referee) -> dict[str, Float[np.ndarray, "re
         table = parquet.read_table(file).to_pandas()
         place = {record: row for row, record in enumerate(table["record_id"])}
         order = [place[record] for record in np.asarray(referee.first.record)]
-        ways = dict.fromkeys(name.rpartition("/")[0] for name in table.columns if "/" in name)
-        ways.pop("truth")
         labels = referee.first.labels
+        last = f"/{labels[0]}"  # a label may hold a slash itself
+        ways = [name.removesuffix(last) for name in table.columns if name.endswith(last)]
+        ways.remove("truth")
         return {
             way: table[[f"{way}/{label}" for label in labels]].to_numpy(dtype=np.float64)[order]
             for way in ways
@@ -114,7 +114,7 @@ def read_reports(run: Path, referee: Referee) -> dict[str, Float[np.ndarray, "re
 def hardest(referee: Referee, column: Answers) -> str:
     """Return which answer from one side alone is the best."""
     falls = next(iter(referee.metrics)) == "rmse"
-    sides: dict[str, Any] = {way: column[way].value for way in (*ALONE, OTHER) if way in column}
+    sides = {way: score.value for way, score in column.items() if way in ALONE or way.startswith(OTHER)}
     return (min if falls else max)(sides, key=lambda way: sides[way])
 
 

@@ -65,6 +65,9 @@ class Lexicon:
         self.concepts: tuple[str, ...] = tuple(sorted({e.concept for e in self.entries if e.concept}))
         self.column = {concept: place for place, concept in enumerate(self.concepts)}
         self.forms: Forms[Entry] = Forms()
+        for code in sorted({code for entry in self.entries for code in entry.codes}):
+            for name in {code, code.strip("_"), *code.split("/")}:  # known, but no finding: "imi 0" denies it
+                self.forms.add(name.lower(), Entry(name, "en", "word", "", "present", "", "", (), "", ""))
         for entry in sorted(self.entries, key=lambda entry: entry.language == "en"):  # English stays as it is
             self.forms.add(entry.surface, entry)
 

@@ -29,8 +29,11 @@ UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ud800
 CONTROL = re.compile(r"ó[©¬½¿]|[\x00-\x1f\x7f-\x9f]")  # PTB-XL: "ó¬" and the like ruled a printer
 # "4.46 unbestätigter bericht": the version of a program, and that nobody has looked at what it wrote.
 MARKER = re.compile(r"(?:(?<!\S)\d\.\d\d? )?unbest(?:ä|ae?)tigt\w*(?: bericht\w*| unbest(?:ä|ae?)tigt\w*)*")
-# What editors added, the label itself; and a marker that the length of a field cut short.
-TAIL = re.compile(r"\bedit:.*|consensus label.*|(?<!\S)\d\.\d\d? unb.*", re.DOTALL)
+TAIL = re.compile(r"\bedit:.*|consensus label.*", re.DOTALL)  # what editors added, the label itself
+# A marker that the length of a field cut short: at the end, or before another one.
+CUT = r"(?<!\S)\d\.\d\d? unb"
+REST = ("e", "s", "t", "(?:ä|ae?)", *"tigter bericht")
+SHORT = re.compile(rf"{CUT}{''.join(f'(?:{letter}' for letter in REST)}{')?' * len(REST)}(?= {CUT}|\Z)")
 
 
 def normalise(raw: str) -> str:
@@ -40,8 +43,8 @@ def normalise(raw: str) -> str:
     """
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", UNSEEN.sub("", raw)).lower())
     text = UMLAUT.sub(lambda found: MANGLED[found.group()], text)
-    text = _single(CONTROL.sub(" ", SHARP.sub("ü", text)))
-    return _single(TAIL.sub("", _single(MARKER.sub(" ", text))))
+    text = _single(MARKER.sub(" ", _single(CONTROL.sub(" ", text))))
+    return SHARP.sub("ü", _single(SHORT.sub("", _single(TAIL.sub("", text)))))
 
 
 def _single(text: str) -> str:

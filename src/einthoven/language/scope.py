@@ -13,6 +13,7 @@ Stands = Literal["", "before", "after", "either"]
 
 END = re.compile(r"[.!?;](?: |$)")  # of a statement
 WORD = re.compile(r"[^\W\d_]+")
+BRACKET = re.compile(r"[()]")
 FAR = 5  # words that the lexicon does not know may stand between a modifier and what it speaks of
 POLARITY: dict[Kind, Polarity] = {"negation": "absent", "hedge": "uncertain"}
 
@@ -33,17 +34,20 @@ class Gap(NamedTuple):
     end: bool  # of a statement
     words: int  # that nobody knows
     comma: bool
+    colon: bool
+    brackets: str
 
 
-TIGHT = Gap(False, 0, False)
+TIGHT = Gap(False, 0, False, False, "")
 
 
 def polarities(text: str, spots: Sequence[Spot]) -> list[Polarity | None]:
     """Return for each spot what the modifiers of its statement make of it, None where none reaches it.
 
-    A modifier before its finding also reaches what is joined to that by "or", "and" or a comma, and what
-    follows at once and is of the same group; one after its finding reaches back over "or" and "and" only.
-    No modifier reaches past another; where a negation and a hedge reach one finding, the negation holds.
+    A modifier before its finding also reaches what "or" joins to that, across the commas of such a list or of
+    one that a colon opens, and what follows at once and is of the same group; a hedge also what "and" joins;
+    neither leaves its brackets. One after its finding reaches back over "or" and "and" only. No modifier
+    reaches past another; where a negation and a hedge reach one finding, the negation holds.
     """
     gaps = [_gap(text, before, after) for before, after in zip([None, *spots], [*spots, None], strict=True)]
     found: list[Polarity | None] = [None] * len(spots)
@@ -74,46 +78,57 @@ def starts(text: str, spots: Sequence[Spot]) -> list[int]:
 
 
 def _gap(text: str, before: Spot | None, after: Spot | None) -> Gap:
-    between = text[before.stop if before else 0 : after.start if after else len(text)]
+    begin = before.stop if before else 0
+    if text[begin - 1 : begin] == "?":  # a hedge that also ends what it speaks of
+        begin -= 1
+    between = text[begin : after.start if after else len(text)]
     if between in ("", " "):  # as most are
         return TIGHT
-    return Gap(bool(END.search(between)), len(WORD.findall(between)), "," in between)
+    words, brackets = len(WORD.findall(between)), "".join(BRACKET.findall(between))
+    return Gap(bool(END.search(between)), words, "," in between, ":" in between, brackets)
 
 
 def _reach(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
     """Yield the places of the findings that a modifier speaks of."""
     stands = spots[place].stands
     if stands == "either":
-        stands = "before" if _meets(place, spots, gaps) else "after"
+        heads = place == 0 or gaps[place].end or gaps[place].comma
+        stands = "before" if heads or _meets(place, spots, gaps) else "after"
     walk = _after if stands == "before" else _before
     return walk(place, spots, gaps)
 
 
 def _meets(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> bool:
-    """Say whether a modifier stands right before a finding."""
-    if place + 1 == len(spots) or gaps[place + 1].end or gaps[place + 1].words:
-        return False
-    return spots[place + 1].kind == "finding" and spots[place + 1].group != "whole"
+    """Say whether a modifier stands right before a finding, but for its age and words that are known."""
+    for at in range(place + 1, len(spots)):
+        gap, spot = gaps[at], spots[at]
+        if gap.end or gap.words or gap.comma or spot.kind not in ("finding", "age", "word"):
+            return False
+        if spot.kind == "finding":
+            return spot.group != "whole"
+    return False
 
 
 def _after(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
     stop = place + 1
     while stop < len(spots) and not gaps[stop].end and spots[stop].kind not in POLARITY:
         stop += 1
-    # "no infarct, block or strain" is a list; "no infarct, left axis" is not
-    lists = spots[place].kind == "hedge" or any(spot.kind == "or" for spot in spots[place + 1 : stop])
-    last, words, joined = "", 0, False
+    # "no infarct, block or strain" and "possible: infarct, block" are lists; "no infarct, old block" is not
+    lists = gaps[place + 1].colon or any(spot.kind == "or" for spot in spots[place + 1 : stop])
+    pairs = lists or spots[place].kind == "hedge"
+    last, words, comma, joined, brackets = "", 0, False, False, ""
     for at in range(place + 1, stop):
         gap, spot = gaps[at], spots[at]
-        words += gap.words
-        if words > (0 if last else FAR):
+        words, comma = words + gap.words, comma or gap.comma
+        brackets = (brackets + gap.brackets).replace("()", "")
+        if words > (0 if last or comma else FAR) or brackets.startswith(")"):
             return
-        joined = joined or spot.kind == "or" or (lists and (gap.comma or spot.kind == "and"))
+        joined = joined or spot.kind == "or" or (lists and gap.comma) or (pairs and spot.kind == "and")
         if spot.kind == "finding":
-            if last and not joined and spot.group != last:
+            if last and not joined and (comma or spot.group != last):
                 return
             yield at
-            last, words, joined = spot.group, 0, False
+            last, words, comma, joined = spot.group, 0, False, False
 
 
 def _before(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:

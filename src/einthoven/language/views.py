@@ -1,21 +1,26 @@
 """What a model may see of a report: nothing, who the patient is, all but its findings, or all."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from einthoven.language.lexicon import lexicon
 from einthoven.language.normalise import normalise
 from einthoven.language.reading import status_of
+from einthoven.language.surface import Forms
 from einthoven.parts import hint
 
 __all__ = ["View", "named", "seen"]
 
 View = Literal["none", "context", "masked", "full"]
 
+WORD = re.compile(r"[^\W_]+|[^\s,*[\]-]")  # of a label: what means something in a form is left out
 YES = {"true", "yes", "ja", "1", "1.0"}
-NO = {"false", "no", "nein", "nej", "0", "0.0", ""}
+NO = {"false", "no", "nein", "nej", "0", "0.0"}
 
 
 def named(word: str) -> View:
@@ -32,8 +37,8 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
 
     "none": nothing. "context": a sentence from the columns age (years), sex, height (cm), weight (kg) and
     pacemaker, as far as there are any; never from site, device, nurse or report. "masked": the words of the
-    report that the lexicon does not know, with no mark where others stood: how many there were tells, too.
-    "full": the report.
+    report that the lexicon does not know and that are no label of a task, with no mark where others stood:
+    how many there were tells, too. "full": the report.
     """
     if view == "none":
         return ("",) * len(records)
@@ -45,12 +50,31 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
             f'The view "{view}" needs reports; these records have no column report: take "none" or "context".'
         )
     texts = [_report(raw) for raw in records["report"]]
-    return tuple(_left(text) if view == "masked" else text for text in texts)
+    if view == "full":
+        return tuple(texts)
+    labels: Forms[str] = Forms()
+    for label in _labels(records):
+        labels.add(label, label)
+    return tuple(_left(text, labels) for text in texts)
 
 
-def _left(text: str) -> str:
-    """Return the words that the lexicon does not know."""
-    return " ".join(word for word in lexicon().mask(text).split() if any(map(str.isalnum, word)))
+def _labels(records: pd.DataFrame) -> Iterator[str]:
+    """Yield the labels of all tasks, masked, in words: the columns that hold lists."""
+    for name in records:
+        lists = (value for value in records[name] if isinstance(value, (list, tuple, np.ndarray)))
+        for label in {label for value in lists for label in value if isinstance(label, str)}:
+            if any(map(str.isalnum, words := " ".join(WORD.findall(lexicon().mask(label))))):
+                yield words
+
+
+def _left(text: str, labels: Forms[str]) -> str:
+    """Return the words that neither the lexicon nor the tasks know."""
+    text, parts, at = lexicon().mask(text), [], 0
+    for match in labels.find(text):
+        parts.append(text[at : match.start])
+        at = match.stop
+    words = " ".join([*parts, text[at:]]).split()
+    return " ".join(word for word in words if any(map(str.isalnum, word)))
 
 
 def _report(raw: object) -> str:
@@ -67,8 +91,14 @@ def _context(values: tuple[Any, ...]) -> str:
 
 
 def _number(form: str) -> Callable[[Any], str]:
+    """Word a column of numbers; what is none ("180 cm"), or cannot be, is not known."""
+
     def say(value: Any) -> str:
-        return form.format(float(value))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return ""
+        return form.format(number) if isfinite(number) and number > 0 else ""
 
     return say
 

@@ -72,7 +72,7 @@ class Remembered:
             there = read(self.path, self.fingerprint, self.dim)
             try:
                 write(self.path, self.fingerprint, self.dim, there | self.known)
-            except OSError:
+            except (OSError, SafetensorError):
                 self.path = None  # go on in memory
             else:
                 self.known = self.known | read(self.path, self.fingerprint, self.dim)
@@ -90,7 +90,7 @@ def write(path: Path, fingerprint: str, dim: int, known: dict[bytes, Vectors]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
-        save_file(arrays, unfinished, {"fingerprint": fingerprint, "crc32": str(crc32(vectors.data))})
+        save_file(arrays, unfinished, {"fingerprint": fingerprint, "crc32": str(checksum(**arrays))})
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -107,12 +107,17 @@ def read(path: Path, fingerprint: str, dim: int) -> dict[bytes, Vectors]:
         vectors = mapped(path)
     except (OSError, SafetensorError):
         return {}
-    if vectors.shape != (ends.max(initial=0), dim) or crc32(vectors.data) != int(said.get("crc32", -1)):
+    if said.get("crc32") != str(checksum(keys, ends, vectors)) or vectors.shape[1:] != (dim,):
         return {}
     begins = [0, *ends[:-1].tolist()]
     return {
         one.tobytes(): vectors[begin:end] for one, begin, end in zip(keys, begins, ends.tolist(), strict=True)
     }
+
+
+def checksum(keys: np.ndarray, ends: np.ndarray, vectors: np.ndarray) -> int:
+    """Sum up all that a file holds."""
+    return crc32(vectors.data, crc32(ends.data, crc32(keys.data)))
 
 
 def mapped(path: Path) -> Float[np.ndarray, "token dim"]:

@@ -104,7 +104,7 @@ class Dual(Method):
         ecg = self.placed(batch)[1]
         pairs = paired(batch.text, ecg.device, concepts if self.same == "concepts" else str)
         if pairs.columns < 2:
-            return {"loss": self.nothing(ecg, pairs)}
+            return self.nothing(ecg, pairs)
         ecg, words = ecg[pairs.ecg], self.read(pairs.texts)
         columns = one_each(words, pairs)
         cosine, own = products(ecg, columns), pairs.own
@@ -113,15 +113,26 @@ class Dual(Method):
         if self.hard:
             apart = columns.detach()
             likeness = self.hard * products(apart, apart)[pairs.column]
-        told = {"loss": LOSSES[self.loss](score, own, likeness), "temperature": (-self.sharpness).exp()}
+        told = {"loss": LOSSES[self.loss](score, own, likeness), "temperature": self.temperature}
         told |= {"report_found": hits(cosine, own), "ecg_found": hits(cosine.T, own.T)}
         return told | ({} if self.training else spreads({"ecg": ecg, "text": words}))
 
-    def nothing(self, ecg: Float[Tensor, "batch size"], pairs: Pairs) -> Float[Tensor, ""]:
-        """Return zero, with a gradient: a batch with fewer than two different reports tells nothing."""
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """What the cosines are divided by."""
+        return (-self.sharpness).exp()
+
+    def nothing(self, ecg: Float[Tensor, "batch size"], pairs: Pairs) -> dict[str, Tensor]:
+        """Return a loss of zero with a gradient: fewer than two different reports tell nothing.
+
+        In training it logs what every batch logs: processes average their logs name by name.
+        """
         reached = [ecg.sum(), self.sharpness, *([] if self.bias is None else [self.bias])]
         reached += [self.read(pairs.texts).sum()] if pairs.texts else []
-        return 0 * torch.stack(reached).sum()
+        told = {"loss": 0 * torch.stack(reached).sum()}
+        never = torch.zeros((), device=ecg.device)
+        logged = {"temperature": self.temperature, "report_found": never, "ecg_found": never}
+        return told | (logged if self.training else {})
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

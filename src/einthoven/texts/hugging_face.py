@@ -70,7 +70,8 @@ class HuggingFace(Text):
         transformers, trust = library(), {"local_files_only": True, "trust_remote_code": False}
         try:
             splitter = transformers.AutoTokenizer.from_pretrained(self.folder, **trust)
-            model = transformers.AutoModel.from_pretrained(self.folder, use_safetensors=True, **trust)
+            with torch.random.fork_rng(devices=[]):  # what it draws is no part of a training
+                model = transformers.AutoModel.from_pretrained(self.folder, use_safetensors=True, **trust)
         except (OSError, ValueError) as wrong:
             said = " ".join(str(wrong).split())
             raise ValueError(f"Text 'hugging_face' cannot load {self.folder}: {said}") from wrong

@@ -58,8 +58,8 @@ class MiniLM(Text):
         frozen: bool = True,
     ):
         super().__init__()
-        if find_spec("tokenizers") is None or find_spec(PACKAGE) is None:
-            raise ValueError(NEEDS)
+        if corpus or not frozen:
+            needed()  # before a training, not in it; answers from the ECG alone do without
         self.dim, self.per, self.precision = DIM, per, precision
         self.register_buffer("here", torch.zeros(0), persistent=False)  # knows the device
         self.model = None if frozen else published()
@@ -106,8 +106,15 @@ class MiniLM(Text):
         return Tokens(F.normalize(mean(Tokens(values, real)), dim=1)[:, None], real.any(1, keepdim=True))
 
 
+def needed() -> None:
+    """Refuse to go on without the packages."""
+    if find_spec("tokenizers") is None or find_spec(PACKAGE) is None:
+        raise ValueError(NEEDS)
+
+
 def split(texts: Sequence[str]) -> list[list[int]]:
     """Split texts into numbers of word-pieces; a text without words has none."""
+    needed()
     wordy = [bool(words(text)) for text in texts]
     asked = [whole(text) for text, some in zip(texts, wordy, strict=True) if some]
     said = iter(splitter().encode_batch(asked))
@@ -139,7 +146,8 @@ def splitter() -> Any:
 
 def published() -> Bert:
     """Load the published weights."""
-    model = Bert(VOCABULARY, DIM, LAYERS, HEADS)
+    with torch.random.fork_rng(devices=[]):  # weights that are thrown away draw nothing from a training
+        model = Bert(VOCABULARY, DIM, LAYERS, HEADS)
     model.fill(load_file(checked(*WEIGHTS)))
     return model
 
