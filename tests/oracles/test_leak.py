@@ -12,12 +12,14 @@ from einthoven.audit import quick
 from einthoven.audit import verdict as ruled
 from einthoven.audit.learn import binned, entry, of_text
 from einthoven.audit.masking import curve, telling
-from einthoven.audit.material import CHOOSE, FIT, SCORE, Material
+from einthoven.audit.material import CHOOSE, FIT, RARE, SCORE, Material
 from einthoven.audit.overlap import mentions, says_normal, verbatim
 from einthoven.audit.sites import sites
-from einthoven.audit.verdict import FEW, FEWER, Standing, of_metadata, ruling, verdict
+from einthoven.audit.verdict import FEW, FEWER, LINE, Standing, of_metadata, ruling, verdict
 from einthoven.data.split import Split
 from einthoven.evaluate.bootstrap import Interval
+from einthoven.evaluate.regression import r2
+from einthoven.evaluate.scores import auroc
 from einthoven.policy import gives_away
 
 COUNTS = (400, 100, 100)
@@ -83,6 +85,31 @@ def test_whether_there_is_a_text_is_judged_like_a_word(noise: float) -> None:
     assert figure_of(some) == pytest.approx((heard[yes].mean() + 1 - heard[~yes].mean()) / 2)
     assert verdict(some, of_text(some), of_metadata(some)).leaky
     assert quick(*whole(some), some.texts).leaky
+
+
+def test_few_texts_are_judged_if_all_that_they_could_tell_stays_below_the_line() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random((40_000, 1)) < 0.5
+    for kind, share in RARE.items():
+        score = np.where(
+            random.random(truth.shape) < share, truth, truth.mean()
+        )  # some told all, others nothing
+        if kind == "regression":
+            assert r2(truth.astype(float), score)[0] == pytest.approx(share, abs=0.01) and share <= LINE[kind]
+        else:
+            assert share + (1 - share**2) / 2 < LINE[kind]
+            assert auroc(truth, score)[0] == pytest.approx(share + (1 - share**2) / 2, abs=0.01)
+    truth = truth[: sum(COUNTS)]
+    told = [("ja" if yes else "nein") if row % 8 == 0 else "" for row, yes in enumerate(truth[:, 0])]
+    some = material(told, truth)
+    assert "the train split has 50 ECGs with a text" in some.lacking()
+    assert not replace(some, view="masked").lacking()
+    found = quick(*whole(some), told, view="masked")  # what so few tell is seen, if it can be learned
+    assert found.leaky and "above the metadata" in found.why and (found.text or {})["value"] < LINE["labels"]
+    often = [
+        text if row < COUNTS[FIT] else "ja" for row, text in enumerate(told)
+    ]  # what a model learned to read
+    assert replace(material(often, truth), view="masked").lacking()
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -299,12 +326,12 @@ def test_the_quick_verdict_scores_validation_as_it_is(monkeypatch: pytest.Monkey
     yes, heard = truth[split.validation, 0] == 1, said[split.validation]
     assert found.text is not None
     assert found.text["value"] == pytest.approx((heard[yes].mean() + 1 - heard[~yes].mean()) / 2)
-    few = ["" if row >= 50 else text for row, text in enumerate(texts)]
+    few = ["" if row >= 100 else text for row, text in enumerate(texts)]
     unsure = quick(records, truth, split, few)
     assert "the part of training that fits has " in unsure.why and "test" not in unsure.why
     assert [gives_away(unsure, view) for view in ("full", "masked", "context")] == [True, True, False]
     assert not gives_away(None, "full")
-    nothing = quick(records, truth, split, [""] * len(texts))
+    nothing = quick(records, truth, split, [""] * len(texts), view="masked")
     assert nothing.word == "not shown to leak" and nothing.text == {"value": 0.5, "low": 0.5, "high": 0.5}
     assert not gives_away(nothing, "masked")
     monkeypatch.setitem(ruled.LINE, "labels", 0.99)

@@ -120,7 +120,7 @@ def learned(material: Material, tick: Callable[[], None]) -> dict[str, Any]:
     rows.append(entry(material, "metadata only", f"{metadata_named(material.records)}, {solver}", known))
     rows += [mean_row(material)] if numbers else []
     tick()
-    where = tuple(sites(material))
+    where = tuple(sites(material.take(material.worded)))
     tick()
     points = tuple(curve(material, rows[0], tick)) if reports and material.worded.any() else ()
     return {"rows": tuple(rows), "sites": where, "curve": points, "verdict": verdict(material, text, known)}
