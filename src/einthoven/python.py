@@ -177,7 +177,8 @@ def usual_name(run: Path, figures: Mapping[str, Any]) -> str:
     """Name an evaluation by task and job, and by all that is not as usual: output, options, store."""
     names, usual = [file_name(figures["task"]["name"]), figures["what"]], asdict(Options())
     names += [figures["which"]] if figures["which"] != "features" else []
-    told = {key: file_name(str(value)) for key, value in figures["how"].items() if value != usual[key]}
+    told = {key: value for key, value in figures["how"].items() if value != usual[key]}
+    told |= {"prompts": file_name(told["prompts"])} if "prompts" in told else {}  # a path
     names += [f"{key}-{value}".lower() for key, value in told.items()]
     trained = read_json(run / "environment.json", "store", "fingerprint")
     source, fingerprint = (figures["store"][key] for key in ("source", "fingerprint"))

@@ -215,7 +215,9 @@ def test_what_it_needs_is_one_line(name: str, tmp_path: Path, monkeypatch: pytes
         case "minilm":
             monkeypatch.setattr("einthoven.texts.minilm.find_spec", lambda package: None)
             with pytest.raises(ValueError, match=r"pip install 'einthoven\[text\]'"):
-                parts.build("texts", {"name": name})
+                parts.build("texts", {"name": name}, corpus=CORPUS)
+            with pytest.raises(ValueError, match=r"pip install 'einthoven\[text\]'"):
+                parts.build("texts", {"name": name})(CORPUS)
         case "hugging_face":
             monkeypatch.setitem(sys.modules, "transformers", None)
             with pytest.raises(ValueError, match=r"pip install 'einthoven\[text-hf\]'"):

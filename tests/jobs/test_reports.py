@@ -143,7 +143,7 @@ def test_every_fusion_is_trained_and_answers_without_text(store: Store, tmp_path
             "no column 'raport' to read. Did you mean 'report'?",
         ),
         ({"text": {"view": "full", "column": "empty"}}, "no reports .column 'empty' is empty in all"),
-        ({"text": {"nmae": "hashed", "view": "context"}}, "needs a name"),
+        ({"text": {"words": "hashed", "view": "context"}}, "needs a name"),
         ({"method": {"name": "direct"}}, r"Method 'direct' takes no \[text\]"),
     ],
 )

@@ -153,6 +153,8 @@ def test_dropping_every_report_leaves_nothing_of_it_in_training(name: str) -> No
 class Spy(nn.Module):
     """Notes what the fusion is shown."""
 
+    needs_words = False
+
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[Tokens, Tokens]] = []
