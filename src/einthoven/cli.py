@@ -208,6 +208,7 @@ def predict(
     run: Run,
     files: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
     json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    text: Annotated[str, typer.Option(help="A report to read beside each ECG, for a run that fuses.")] = "",
     sets: Sets = None,
     trust: Trust = False,
 ) -> None:
@@ -217,7 +218,7 @@ def predict(
     """
     from einthoven import python, show
 
-    said = python.predict(run, files, show.options_of(sets), trust=trust)
+    said = python.predict(run, files, show.options_of(sets), text=text, trust=trust)
     typer.echo(said.to_json(orient="records", indent=1) if json else show.table(said))
 
 

@@ -21,8 +21,11 @@ from einthoven.data.store import Store
 from einthoven.data.task import UNLABELLED, Task
 from einthoven.ecg import LEADS, Record, Signal
 from einthoven.evaluate.embed import evaluating, features, numbers, pooled
+from einthoven.language.normalise import normalise
+from einthoven.language.views import View, seen
 from einthoven.parts import call
 from einthoven.plan import Crop, usual_pool
+from einthoven.policy import policy_of
 from einthoven.results import read_results
 from einthoven.types import Batch, Method
 
@@ -41,6 +44,7 @@ class Model:
     crop: Crop
     thresholds: Mapping[str, float]  # chosen on validation
     longest: float
+    view: View | None = None  # of a run that fuses: what of a text it was shown
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -61,15 +65,33 @@ class Model:
         )
         return np.stack([self.answer(record) for record in named])
 
-    def answer(self, record: Record) -> Float[np.ndarray, " label"]:
-        """Answer for one ECG: pooled over windows after the link, as the run was judged."""
+    def answer(self, record: Record, text: str = "") -> Float[np.ndarray, " label"]:
+        """Answer for one ECG: pooled over windows after the link, as the run was judged.
+
+        With a text, from both, if the run fuses them: it is shown as its [text] view shows a report, or for
+        view "context" as it stands ("63 years old, female").
+        """
         if not self.labels:
             raise ValueError(f"{self.run} learned features alone: it predicts nothing, but `embed` reads it.")
-        scores = self.task.answer(self.outputs(record, "logits"))
+        which = "fused/logits" if text else "logits"
+        scores = self.task.answer(self.outputs(record, which, self.shown(text)))
         how = self.crop.pool or usual_pool(self.task)
         return np.asarray(pooled([(np.zeros(len(scores), dtype=np.int64), scores)], 1, how)[0])
 
-    def outputs(self, record: Record, name: str) -> Float[np.ndarray, "window value"]:
+    def shown(self, text: str) -> str:
+        """Return what the run may see of a text."""
+        if not text:
+            return ""
+        if self.view is None:
+            raise ValueError(f"{self.run} reads ECGs alone: leave the text out.")
+        said = normalise(text)
+        if self.view != "context":
+            (said,) = seen(pd.DataFrame({"report": [text]}), self.view)
+        if not said:
+            raise ValueError(f"[text] view = {self.view!r} of {self.run} leaves nothing of this text.")
+        return said
+
+    def outputs(self, record: Record, name: str, text: str = "") -> Float[np.ndarray, "window value"]:
         """Return a named output for each window of one ECG."""
         signal, absent = prepare(record, self.wants)
         samples, hop = self.wants.samples, max(1, round(self.stride * self.wants.hertz))
@@ -78,7 +100,8 @@ class Model:
         nobody = torch.zeros(len(cut), dtype=torch.long)
         places = [-1 if lead in absent else LEADS.index(lead) for lead in self.wants.leads]
         leads = torch.tensor(places).expand(len(cut), -1) if absent else None
-        batch = Batch(ecg=torch.from_numpy(cut), row=nobody, patient=nobody, leads=leads)
+        texts = (text,) * len(cut) if text else None
+        batch = Batch(ecg=torch.from_numpy(cut), row=nobody, patient=nobody, leads=leads, text=texts)
         return numbers(evaluating(self.method, "fp32")(batch)[name])
 
 
@@ -100,21 +123,28 @@ def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
     load_weights(method, run / "weights.safetensors")
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")
-    seen = read_json(run / "environment.json", "store", "seconds")
-    return Model(run, method, wants, task, crop, thresholds, float(seen))
+    lasted = read_json(run / "environment.json", "store", "seconds")
+    view = policy_of(told).view if "fusion" in told else None
+    return Model(run, method, wants, task, crop, thresholds, float(lasted), view)
 
 
 def predict(
-    run: Path, files: Sequence[Path], options: Mapping[str, Any] | None = None, *, trust: bool = False
+    run: Path,
+    files: Sequence[Path],
+    options: Mapping[str, Any] | None = None,
+    *,
+    text: str = "",
+    trust: bool = False,
 ) -> pd.DataFrame:
     """Answer for every ECG in some files: one line per ECG, one column per label.
 
-    `options` are the source's own (the rate and units of a CSV file, say).
+    `options` are the source's own (the rate and units of a CSV file, say). `text` is read beside each ECG by
+    a run that fuses both; without, it answers from the ECG alone.
     """
     model = load(run, trust=trust)
     lines = []
     for record in read_files(list(files), options or {}):
-        said = dict(zip(model.labels, model.answer(record).tolist(), strict=True))
+        said = dict(zip(model.labels, model.answer(record, text).tolist(), strict=True))
         lines.append({"record_id": record.record_id} | said)
     return pd.DataFrame(lines, columns=["record_id", *model.labels])
 

@@ -117,14 +117,16 @@ def predict(
     files: str | Path | Sequence[str | Path],
     options: Mapping[str, Any] | None = None,
     *,
+    text: str = "",
     trust: bool = False,
 ) -> pd.DataFrame:
     """Answer for ECG files: one line per ECG, one column per label.
 
+    `text` is read beside each ECG by a run that fuses both; without, it answers from the ECG alone.
     `trust` lets a run name parts outside einthoven, whose code is then executed.
     """
     several = [files] if isinstance(files, str | Path) else files
-    return predict_files(Path(run), [Path(file) for file in several], options, trust=trust)
+    return predict_files(Path(run), [Path(file) for file in several], options, text=text, trust=trust)
 
 
 def embed(

@@ -16,6 +16,7 @@ from einthoven.bench import bench
 from einthoven.bench.reported import read_reports
 from einthoven.bench.table import Referee
 from einthoven.data.store import Store
+from einthoven.ecg import LEADS, Record
 from einthoven.embedding import planned_for, untrained
 from einthoven.parts import build
 from einthoven.plan import plan
@@ -94,6 +95,29 @@ def test_without_a_report_the_ecg_answers_as_predict_does(run: Path, store: Stor
     rows = told["store_row"].to_numpy()[:3]
     said = load(run, "cpu").predict(store.read(rows), hertz=100)
     assert np.allclose(said[:, 0], told["score/big"].to_numpy()[:3], atol=1e-5)
+
+
+def test_with_a_text_a_run_answers_from_both(run: Path, store: Store) -> None:
+    frame = pd.read_parquet(run / "reports.parquet")
+    told = pd.read_parquet(run / "predictions.parquet").query("split == 'test'")
+    rows, model = told["store_row"].to_numpy(), load(run, "cpu")
+    worded = [at for at, row in enumerate(rows) if store.records["report"].iloc[row]][:3]
+    for at in worded:
+        line = store.records.iloc[rows[at]]
+        record = Record("a", "a", store.read(rows[at : at + 1])[0], LEADS, 100.0)
+        said = model.answer(record, line["report"])
+        assert np.allclose(said[0], frame["both/big"].iloc[at], atol=1e-5)
+        assert not np.allclose(said, model.answer(record), atol=1e-3)
+    with pytest.raises(ValueError, match="leaves nothing of this text"):
+        model.answer(record, "Trace only requested.")
+
+
+def test_a_run_of_ecgs_alone_reads_no_text(store: Store, tmp_path: Path) -> None:
+    plain = {key: value for key, value in RECIPE.items() if key not in ("text", "fusion")}
+    run = train(plain | {"train": RECIPE["train"] | {"epochs": 1}}, store.path, tmp_path / "plain")
+    record = Record("a", "a", store.read(np.array([0]))[0], LEADS, 100.0)
+    with pytest.raises(ValueError, match="reads ECGs alone: leave the text out"):
+        load(run, "cpu").answer(record, "infarct")
 
 
 def test_the_curve_of_missing_reports_begins_with_all_and_ends_with_none(run: Path) -> None:
