@@ -28,6 +28,7 @@ SHUFFLED, WITHHELD, AVERAGE = "both, another's text", "both, text withheld", "av
 CONTEXT, NOBODY = "age + sex", "prevalence"
 ALONE = (ECG, TEXT, WORDS)  # what both must beat
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the test reports that are missing
+GROUP = "in group "  # how the columns of groups begin
 FEWEST = 30  # records of which a group is judged
 LANGUAGES = {"de": "German", "en": "English", "sv": "Swedish", "unknown": "of no known language"}
 Scores = Float[np.ndarray, "record label"]
@@ -89,7 +90,7 @@ def reports_told(job: Job, told: Told, out: Path) -> dict[str, Any]:
         ],
         "gain": {"over": over} | judge.gain(said[over].score, fused),
         "gain_ecg": {"over": ECG} | judge.gain(said[ECG].score, fused),
-        "groups": groups(planned, judge, said),
+        "groups": [judged(judge, said, name, some) for name, some in groups(planned).items()],
         "missing": missing(planned, judge, said),
     }
 
@@ -147,8 +148,8 @@ def averaged(planned: Plan, a: Scores, b: Scores) -> Scores:
     return np.asarray(1 / (1 + np.exp(-(odds[0] + odds[1]) / 2)))
 
 
-def groups(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[str, Any]]:
-    """Judge by language, and where the very same report does not stand in training."""
+def groups(planned: Plan) -> dict[str, Bool[np.ndarray, " record"]]:
+    """Tell test records apart: by language, and those whose very report does not stand in training."""
     rows, texts = planned.split.test, planned.texts or ()
     column = policy_of(planned.recipe).column
     raw = reports_of(planned.store, column)["report"].iloc[rows]
@@ -159,7 +160,7 @@ def groups(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[s
         [bool(texts[row]) and texts[row] not in known for row in rows], dtype=bool
     )
     here["without a report"] = np.array([not texts[row] for row in rows], dtype=bool)
-    return [judged(judge, said, name, some) for name, some in here.items() if some.sum() >= FEWEST]
+    return {name: some for name, some in here.items() if some.sum() >= FEWEST}
 
 
 def judged(
@@ -173,20 +174,27 @@ def judged(
     return told | {"gain": judge.gain(over, said[BOTH].score, some)}
 
 
+def order_of(planned: Plan) -> Int[np.ndarray, " record"]:
+    """Draw in which order test records lose their reports."""
+    return np.random.default_rng(planned.seed).permutation(len(planned.split.test))
+
+
+def lacking(share: float, order: Int[np.ndarray, " record"], both: Scores, withheld: Scores) -> Scores:
+    """Return the answers of both while a share of the reports is missing."""
+    return np.where((order < round(share * len(order)))[:, None], withheld, both)
+
+
 def missing(planned: Plan, judge: Judge, said: Mapping[str, Said]) -> list[dict[str, Any]]:
-    """Judge both while more and more reports are missing, drawn at random; the last line has none."""
-    order = np.random.default_rng(planned.seed).permutation(len(planned.split.test))
-    curve = []
-    for share in SHARES:
-        gone = order < round(share * len(order))
-        score = np.where(gone[:, None], said[WITHHELD].score, said[BOTH].score)
-        curve.append({"share": share, judge.name: judge.score(score)})
-    return curve
+    """Judge both while more and more reports are missing; the last line has none."""
+    order, both, none = order_of(planned), said[BOTH].score, said[WITHHELD].score
+    return [{"share": share, judge.name: judge.score(lacking(share, order, both, none))} for share in SHARES]
 
 
 def write_reports(planned: Plan, test: Answers, said: Mapping[str, Said], path: Path) -> None:
-    """Write one line per test record with every answer, whole or not at all."""
+    """Write one line per test record with every answer and group, whole or not at all."""
     frame: dict[str, Any] = {"record_id": test.record, "patient_id": test.patient}
+    frame |= {"missing": order_of(planned)}
+    frame |= {f"{GROUP}{name}": some for name, some in groups(planned).items()}
     frame |= {f"truth/{label}": test.truth[:, i] for i, label in enumerate(test.labels)}
     for one in said.values():
         frame |= {f"{one.name}/{label}": one.score[:, i] for i, label in enumerate(test.labels)}

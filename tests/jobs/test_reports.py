@@ -227,7 +227,7 @@ def test_a_label_may_hold_a_slash(store: Store, tmp_path: Path) -> None:
     (label,) = [name.removeprefix("truth/") for name in frame.columns if name.startswith("truth/")]
     referee = Referee(run, 20, truths=lambda answers: {"auroc": answers.truth})
     ways = read_reports(run, referee)
-    assert f"both/{label}" in frame and {"both", "ECG alone"} <= ways.keys() and "truth" not in ways
+    assert f"both/{label}" in frame and {"both", "ECG alone"} <= ways.ways.keys() and "truth" not in ways.ways
 
 
 def test_a_batch_with_one_report_logs_what_all_log(store: Store) -> None:
@@ -259,4 +259,5 @@ def test_a_table_of_several_arms_tells_what_reports_add(store: Store, tmp_path: 
     assert "## What reports add" in page and "**LEAKY: both.**" in page
     line = next(line for line in page.splitlines() if line.startswith("| both, text withheld"))
     assert "[" in line
+    assert "| reports missing |" in page and "| reports English" in page
     assert "| ECG alone, arm ecg" in page and "| ECG alone, arm longer" in page

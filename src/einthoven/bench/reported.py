@@ -1,22 +1,31 @@
 """What reports add to ECGs, arm by arm: each alone, both, both with another's report, and with none."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from einthoven.bench.asked import Cell
 from einthoven.bench.facts import REMOVE, whole
 from einthoven.bench.spell import aligned, figure, gap, interval_of, p_value
 from einthoven.bench.table import Finished, Gain, Referee, Score, Table, bounds, judged, less, mean
 from einthoven.data.files import read_json
+from einthoven.evaluate.bootstrap import evaluated
+from einthoven.fused import ALONE, BOTH, GROUP, SHARES, WITHHELD, lacking
 
 FILE = "reports.parquet"
-BOTH = "both"
-ALONE = ("ECG alone", "text alone", "text alone, n-grams")  # what both must beat
 OTHER = "ECG alone, arm "  # one of the grid whose recipe reads no report
 Answers = dict[str, Score]  # how it was answered -> mean over seeds
+
+
+class Said(NamedTuple):
+    """What one run said of the test records."""
+
+    ways: dict[str, Float[np.ndarray, "record label"]]
+    groups: dict[str, Bool[np.ndarray, " record"]]
+    order: Int[np.ndarray, " record"]  # in which records lose their reports
 
 
 def reported_part(table: Table) -> Iterator[str]:
@@ -36,7 +45,7 @@ def reported_part(table: Table) -> Iterator[str]:
             "Mean over seeds. Gain: both less the best of all that read the ECG alone or the text alone, by "
             "these very figures;\npaired over resampled patients.\n"
         )
-        yield answers_table(table, task, found)
+        yield from tables(table, task, found)
 
 
 def networks(table: Table, task: str) -> dict[str, dict[int, Finished]]:
@@ -63,52 +72,89 @@ def leaks(one: Finished) -> bool:
     return bool(read_json(one.run / "results.json", "reports", "leaky", remedy=REMOVE))
 
 
-def answers_table(table: Table, task: str, found: Mapping[str, Mapping[int, Finished]]) -> str:
-    """Lay out one task: a line for each way to answer, a column for each arm that reads reports."""
+def tables(table: Table, task: str, found: Mapping[str, Mapping[int, Finished]]) -> Iterator[str]:
+    """Lay out one task: ways to answer, groups of records, reports that are missing."""
     referee = table.referees[task]
     plain = {name: runs for name, runs in networks(table, task).items() if not reads(runs)}
-    columns = {name: scored(referee, runs, plain) for name, runs in found.items()}
+    said = {name: [read_reports(one.run, referee) for one in runs.values()] for name, runs in found.items()}
+    columns = {name: scored(referee, said[name]) | beside(plain, found[name]) for name in said}
     ways = list(dict.fromkeys(way for column in columns.values() for way in column))
     rows = [[way, *(cell(column.get(way)) for column in columns.values())] for way in ways]
     over = {name: hardest(referee, column) for name, column in columns.items()}
     rows.append(["gain over", *over.values()])
     rows.append(["gain", *(gain_cell(columns[name], way) for name, way in over.items())])
-    return aligned(["answered from", *columns], rows)
+    yield aligned(["answered from", *columns], rows)
+    yield from group_table(referee, said)
+    yield missing_table(referee, said)
+
+
+def group_table(referee: Referee, said: Mapping[str, Sequence[Said]]) -> Iterator[str]:
+    """Lay out who gains in which group, over the better side of the whole split."""
+    rows = []
+    for name, runs in said.items():
+        over = hardest(referee, scored(referee, runs))
+        for group, some in runs[0].groups.items():
+            column = scored(referee, runs, some)
+            cells = [cell(column[way]) for way in (ALONE[0], over, BOTH)]
+            rows.append([group, name, f"{int(some.sum()):,}", *cells, gain_cell(column, over)])
+    if rows:
+        head = ["test records", "arm", "ECGs", ALONE[0], "better side", BOTH, "gain over it"]
+        yield aligned(head, sorted(rows, key=lambda row: row[0]), left=2)
+
+
+def missing_table(referee: Referee, said: Mapping[str, Sequence[Said]]) -> str:
+    """Lay out what is left of both while reports are missing."""
+    main, rows = next(iter(referee.metrics)), []
+    for name, runs in said.items():
+        each = [
+            [
+                referee.score(main, lacking(share, one.order, one.ways[BOTH], one.ways[WITHHELD]))
+                for one in runs
+            ]
+            for share in SHARES
+        ]
+        rows.append([name, *(cell(mean(scores)) for scores in each)])
+    return aligned(["reports missing", *(f"{100 * share:.0f} %" for share in SHARES)], rows)
 
 
 def scored(
-    referee: Referee, runs: Mapping[int, Finished], plain: Mapping[str, dict[int, Finished]]
+    referee: Referee, runs: Sequence[Said], some: Bool[np.ndarray, " record"] | None = None
 ) -> Answers:
-    """Score every way to answer of one network, each the mean over its seeds, and the arms without."""
-    each: dict[str, list[Score]] = {}
+    """Score every way to answer, of all test records or some, each the mean over seeds."""
     main = next(iter(referee.metrics))
-    for one in runs.values():
-        for way, answers in read_reports(one.run, referee).items():
-            each.setdefault(way, []).append(referee.score(main, answers))
-    means = {way: mean(scores) for way, scores in each.items()}
-    for name, other in plain.items():
-        if same := [one.score for seed, one in other.items() if seed in runs]:
-            means[OTHER + name] = mean(same)
-    return means
+    truth, metric = referee.truths[main], referee.metrics[main]
+    truth = truth if some is None else np.where(some[:, None], truth, np.nan)
+    found: Answers = {}
+    for way in runs[0].ways:
+        each = [evaluated(metric, truth, one.ways[way], referee.weights) for one in runs]
+        found[way] = mean([Score(float(value), draws) for value, draws in each])
+    return found
 
 
-def read_reports(run: Path, referee: Referee) -> dict[str, Float[np.ndarray, "record label"]]:
-    """Read every answer of a run, in the order of the referee's records."""
+def beside(plain: Mapping[str, Mapping[int, Finished]], runs: Mapping[int, Finished]) -> Answers:
+    """Return the scores of the arms whose recipes read no report, over the same seeds."""
+    same = {name: [one.score for seed, one in other.items() if seed in runs] for name, other in plain.items()}
+    return {OTHER + name: mean(scores) for name, scores in same.items() if scores}
+
+
+def read_reports(run: Path, referee: Referee) -> Said:
+    """Read what a run said, in the order of the referee's records."""
     from pyarrow import parquet
 
     file = run / FILE
     with whole(file):
         table = parquet.read_table(file).to_pandas()
         place = {record: row for row, record in enumerate(table["record_id"])}
-        order = [place[record] for record in np.asarray(referee.first.record)]
+        table = table.iloc[[place[record] for record in np.asarray(referee.first.record)]]
         labels = referee.first.labels
         last = f"/{labels[0]}"  # a label may hold a slash itself
-        ways = [name.removesuffix(last) for name in table.columns if name.endswith(last)]
-        ways.remove("truth")
-        return {
-            way: table[[f"{way}/{label}" for label in labels]].to_numpy(dtype=np.float64)[order]
-            for way in ways
+        names = [name.removesuffix(last) for name in table.columns if name.endswith(last)]
+        names.remove("truth")
+        ways = {way: table[[f"{way}/{label}" for label in labels]].to_numpy(np.float64) for way in names}
+        groups = {
+            c.removeprefix(GROUP): table[c].to_numpy(bool) for c in table.columns if c.startswith(GROUP)
         }
+        return Said(ways, groups, table["missing"].to_numpy(np.int64))
 
 
 def hardest(referee: Referee, column: Answers) -> str:
