@@ -60,6 +60,11 @@ def build_method(recipe: Mapping[str, Any], maker: Builder) -> Method:
         offers["heads"] = Heads([kin(maker.build("heads", t), Head, t) for t in several(recipe["head"])])
     if "loss" in recipe:
         offers["losses"] = build_losses(several(recipe["loss"]), maker)
+    if table.get("name") == "fusion" and not {"text", "fusion"} <= offers.keys():
+        raise ValueError(
+            "Method 'fusion' needs a [text] with a name and a [fusion], say --set text.name=hashed "
+            "--set text.view=full --set fusion.name=concat."
+        )
     method: Method = maker.build("methods", table)
     for key, offer in {"head": "heads", "loss": "losses", "text": "text", "fusion": "fusion"}.items():
         if offer in offers and offer not in maker.taken:

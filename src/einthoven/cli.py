@@ -220,6 +220,8 @@ def predict(
 
     said = python.predict(run, files, show.options_of(sets), text=text, trust=trust)
     typer.echo(said.to_json(orient="records", indent=1) if json else show.table(said))
+    if text:
+        typer.echo(show.read_told(run), err=True)
 
 
 @app.command()

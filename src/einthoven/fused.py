@@ -84,6 +84,7 @@ def reports_told(job: Job, told: Told, out: Path) -> dict[str, Any]:
     return {
         "view": policy_of(planned.recipe).view,
         "leaky": gives_away(planned.leak, policy_of(planned.recipe).view),
+        "judged": planned.leak is None or planned.leak.word != "cannot be judged",
         "why": planned.leak.why if planned.leak else "",
         "answers": [
             {"name": s.name, "what": s.what, judge.name: judge.score(s.score)} for s in said.values()

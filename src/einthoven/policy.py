@@ -11,7 +11,7 @@ from einthoven.audit import SHOWN, Verdict, quick, reports_of
 from einthoven.data.split import Split
 from einthoven.data.store import Store
 from einthoven.data.task import Task
-from einthoven.language.views import View, seen
+from einthoven.language.views import View, named, seen
 from einthoven.parts import call
 
 __all__ = ["POLICY", "Policy", "gives_away", "leak_of", "policy_of", "reports_of", "texts_of"]
@@ -38,6 +38,8 @@ def texts_of(recipe: Mapping[str, Any], store: Store) -> tuple[str, ...] | None:
         return None
     policy = policy_of(recipe)
     view = policy.view or "none"
+    if view == "none" and "fusion" not in recipe:
+        raise ValueError("[text] view = 'none' shows no report, so that none can teach: say full or masked.")
     records = reports_of(store, policy.column, view)
     texts = seen(records, view)
     if view in SHOWN and not any(texts):
@@ -56,6 +58,8 @@ def texts_of(recipe: Mapping[str, Any], store: Store) -> tuple[str, ...] | None:
 def policy_of(recipe: Mapping[str, Any]) -> Policy:
     """Read the policy of a recipe, which has to say one."""
     table = {key: value for key, value in recipe["text"].items() if key in POLICY}
+    if "view" in table:
+        named(str(table["view"]))
     policy: Policy = call(Policy, table, where="text")
     if policy.view is None:
         raise ValueError(

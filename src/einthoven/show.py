@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from einthoven import parts
 from einthoven.data.files import new_file
 from einthoven.data.split import patients_named
-from einthoven.data.store import Store, open_store, verify
+from einthoven.data.store import COLUMNS, Store, open_store, verify
 from einthoven.recipe import edit
 
 if TYPE_CHECKING:
@@ -194,6 +194,11 @@ def store_told(store: Store) -> str:
         counts = records["fold"].value_counts().sort_index()
         folds = (f"{fold or 'none, so for training only'}: {n:,}" for fold, n in counts.items())
         lines.append(f"  folds {', '.join(folds)}")
+    if written := records["report"][records["report"].str.strip() != ""].tolist():
+        lines.append(f"  reports: {len(written):,}, {len(set(written)):,} of them different")
+    known = {*COLUMNS, *store.tasks}
+    if others := [str(name) for name in records.columns if name not in known]:
+        lines.append(f"  other columns: {shortened(others, 12)}")
     if faults := faults_told(records):
         lines.append(f"  quality: {faults}")
     if not patients_named(records):
@@ -237,6 +242,11 @@ def run_told(run: Path) -> str:
     ]
     if left := {why: n for why, n in results["left_out"].items() if n}:
         lines.append("  left out: " + ", ".join(f"{n:,} {why}" for why, n in left.items()))
+    if taught := results.get("taught"):
+        read, different = taught["reports"], taught["different"]
+        lines.append(f"  learned from {read:,} reports of training, {different:,} of them different")
+    if results.get("report_supervised"):
+        lines.append("  report-supervised: it started from a run that learned from reports")
     if unlabelled:
         lines.append(f"It learned features alone. Next: einthoven train RECIPE --start {run} ...")
         return "\n".join([*lines, f"Report: {run / 'report.html'}"])
@@ -251,12 +261,29 @@ def run_told(run: Path) -> str:
     return "\n".join(lines)
 
 
+def read_told(run: Path) -> str:
+    """Tell that an answer rests on a text, too, and what that is worth."""
+    from einthoven.results import read_results
+
+    reports = read_results(run)["reports"]
+    return "Answered from the ECG and the text." + (f" {leak_told(reports)}" if reports["leaky"] else "")
+
+
+def leak_told(reports: dict[str, Any]) -> str:
+    """Tell why figures are marked."""
+    return (
+        f"LEAKY: {reports['why']}"
+        if reports.get("judged", True)
+        else f"LEAKY until shown otherwise: {reports['why']}"
+    )
+
+
 def reports_told(reports: dict[str, Any], figure: str) -> list[str]:
     """Tell what reports add, and whether they give the answer away."""
     lines = [f"  {row['name']}: {interval_told(row[figure])}" for row in reports["answers"]]
     gain = dict(reports["gain"])
     lines.append(f"  gain of both over {gain.pop('over')}: {reach(gain, sign='+')}")
-    return [f"LEAKY: {reports['why']}", *lines] if reports["leaky"] else lines
+    return [leak_told(reports), *lines] if reports["leaky"] else lines
 
 
 def interval_told(figure: dict[str, float | None]) -> str:
@@ -321,8 +348,19 @@ def evaluation_told(told: dict[str, Any], out: Path) -> str:
     test, task = told["counts"]["test"], told["task"]["name"]
     size = f"{test['records']:,} test ECGs of {test['patients']:,} patients"
     head = f"{told['run']} on {task}: {size}; {told['which']} of {told['dim']:,} numbers, 95 % intervals"
+    text += prompts_told(told["about"].get("zero-shot", {}))
     skipped = [f"{job}: not done, {why}" for job, why in told["skipped"].items()]
     return "\n".join([head, *text, *skipped, f"Figures: {out}, map: {out.with_suffix('.svg')}"])
+
+
+def prompts_told(about: dict[str, Any]) -> list[str]:
+    """Tell each label's figure, and how much hangs on the wording of its prompts."""
+    lines = []
+    for label, spread in about.get("prompt_sensitivity", {}).items():
+        alone = [f"{spread[end]:.3f}" for end in ("least", "most") if spread[end] is not None]
+        how = f"; one prompt alone {' to '.join(alone)}" if alone else ""
+        lines.append(f"  {label}: {reach(about['per_label'].get(label))}{how}")
+    return lines
 
 
 def reach(figure: dict[str, float | None] | None, sign: str = "") -> str:

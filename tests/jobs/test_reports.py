@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cohorts import store_of
-from einthoven import show
+from einthoven import cli, show
 from einthoven.bench import bench
 from einthoven.bench.reported import read_reports
 from einthoven.bench.table import Referee
@@ -135,6 +135,30 @@ def test_a_leak_is_marked_in_results_terminal_page_and_table(run: Path) -> None:
     assert "LEAKY" in report(run).read_text()
 
 
+def test_a_prediction_from_a_text_says_that_it_leaks(
+    run: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ecg = store.read(np.array([0]))[0]
+    pd.DataFrame(ecg.T, columns=list(LEADS)).to_csv(tmp_path / "one.csv", index=False)
+    for text, said in (("", ""), ("anterior infarct", "Answered from the ECG and the text. LEAKY: The text")):
+        cli.predict(run, [tmp_path / "one.csv"], text=text, sets=["hertz=100", "units=mV"])
+        assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_report_that_cannot_be_judged_is_marked_until_shown_otherwise(tmp_path: Path) -> None:
+    rows = [{"big": i % 2, "patient": i, "report": f"finding {i % 2}"} for i in range(60)]
+    small = store_of(tmp_path / "small", rows)
+    run = train(recipe(train={"epochs": 1}), small.path, tmp_path / "run")
+    assert told_of(run)["leaky"] and not told_of(run)["judged"]
+    assert "LEAKY until shown otherwise" in show.told(run)
+    assert "LEAKY until shown otherwise" in report(run).read_text()
+
+
+def test_a_store_says_that_reports_came_in(store: Store) -> None:
+    count = sum(map(bool, store.records["report"]))
+    assert f"reports: {count}, 2 of them different" in show.told(store.path)
+
+
 def test_full_reports_that_give_the_answer_away_need_to_be_allowed(store: Store) -> None:
     with pytest.raises(ValueError, match=r"gives 'big' away.*allow_label_leakage = true.*LEAKY"):
         plan(recipe(text={"allow_label_leakage": False}), store)
@@ -161,7 +185,10 @@ def test_every_fusion_is_trained_and_answers_without_text(store: Store, tmp_path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"text": {"view": "everything"}}, "'none', 'context', 'masked', 'full'.*got 'everything'"),
+        (
+            {"text": {"view": "everything"}},
+            "No view 'everything' of a report. Known: none, context, masked, full",
+        ),
         (
             {"text": {"view": "full", "column": "raport"}},
             "no column 'raport' to read. Did you mean 'report'?",
@@ -201,6 +228,18 @@ def test_reports_of_training_teach_an_ecg_encoder(store: Store, tmp_path: Path, 
     assert told["task"]["kind"] == "unlabelled"
     log = pd.read_csv(run / "log.csv")
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
+    split = plan(made, store).split
+    reports = [text for text in store.records["report"].iloc[split.train] if text]
+    assert told["taught"] == {"reports": len(reports), "different": 2}
+    assert f"learned from {len(reports)} reports of training, 2 of them different" in show.told(run)
+    assert "Learning from reports" in report(run).read_text()
+    after = {key: RECIPE[key] for key in ("task", "split", "signal", "head", "loss", "evaluate")}
+    after |= {
+        "backbone": RECIPE["backbone"] | {"start": str(run)},
+        "train": {"epochs": 1, "batch": 16, "lr": 1e-2},
+    }
+    child = train(after, store.path, tmp_path / "child")
+    assert "report-supervised" in show.told(child) and "Report-supervised." in report(child).read_text()
 
 
 def test_features_of_a_fusion_run_are_judged_without_its_policy(run: Path, store: Store) -> None:
@@ -240,6 +279,12 @@ def test_a_batch_with_one_report_logs_what_all_log(store: Store) -> None:
     alone = replace(batch, text=("a", "a", "", "a"))
     assert dual(batch).keys() == dual(alone).keys()
     assert dual(alone)["loss"].item() == 0
+
+
+def test_a_teacher_that_shows_nothing_is_refused(store: Store) -> None:
+    made = {key: RECIPE[key] for key in ("split", "signal", "backbone", "train", "evaluate")}
+    with pytest.raises(ValueError, match="view = 'none' shows no report, so that none can teach"):
+        plan(made | {"text": {"view": "none"}, "method": {"name": "concepts"}}, store)
 
 
 def test_a_table_of_several_arms_tells_what_reports_add(store: Store, tmp_path: Path) -> None:

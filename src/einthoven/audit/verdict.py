@@ -75,16 +75,17 @@ def verdict(material: Material, text: Scores, known: Scores) -> Verdict:
     of_known, of_words = (bootstrap(metric, truth, score, patient, seed=seed) for score in (known, text))
     told = labels_told(material, truth, text, known)
     standing = Standing(of_words, of_known, found.difference, told)
-    return ruling(standing, material.kind, material.view, metadata_named(material.records))
+    named, where = metadata_named(material.records), f" on the {material.names[SCORE]}"
+    return ruling(standing, material.kind, material.view, named, where)
 
 
-def ruling(standing: Standing, kind: Kind, view: View, known: str) -> Verdict:
-    """Turn what a verdict weighs into a word and a sentence; `known` names the metadata."""
+def ruling(standing: Standing, kind: Kind, view: View, known: str, where: str = "") -> Verdict:
+    """Turn what a verdict weighs into a word and a sentence; `known` names metadata, `where` the split."""
     text, metadata, beyond, labels = standing
     if np.isnan(text.value) or np.isnan(text.low):
         return unjudged("no label has enough positives and negatives to be scored")
     name = "R²" if kind == "regression" else "macro AUROC"
-    told = f"{name} {text.value:.3f} ({text.low:.3f} to {text.high:.3f})"
+    told = f"{name} {text.value:.3f} ({text.low:.3f} to {text.high:.3f}){where}"
     figures = (figure(text), figure(metadata), labels)
     if reason := leak(standing, kind, view):
         word: Word = "leaky"

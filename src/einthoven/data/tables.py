@@ -126,7 +126,8 @@ def told(path: Path) -> str:
     """Return the text of a file."""
     raw = path.read_bytes()
     if b"\0" in raw:
-        raise ValueError("it holds binary data; save it as CSV (UTF-8)")
+        line = raw[: raw.index(b"\0")].count(b"\n") + 1
+        raise ValueError(f"it holds binary data (a zero byte in line {line}); save it as CSV (UTF-8)")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:

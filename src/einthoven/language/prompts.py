@@ -68,7 +68,10 @@ def _checked(told: Mapping[str, Any], name: str) -> tuple[str, dict[str, dict[st
     """Return the version and the bank, label to language to prompts."""
     version, classes = told.get("version"), told.get("class")
     if not isinstance(version, str) or not isinstance(classes, Mapping) or not classes:
-        raise ValueError(f'{name} needs a line version = "1" and tables such as [class.MI.en] with prompts.')
+        raise ValueError(
+            f'{name} needs a line version = "1" and tables such as [class.MI.en] with the lists '
+            "`positive` and `negative`."
+        )
     bank: dict[str, dict[str, Prompt]] = {}
     for label, languages in classes.items():
         if not isinstance(languages, Mapping) or not languages:

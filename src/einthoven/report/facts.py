@@ -22,7 +22,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Participants", participants(run)),
         ("Test set", "took no part" if run.unlabelled else people(run)),
         ("Outcome", f"{task['name']}: {KINDS.get(task['kind'], task['kind'])}"),
-        ("Predictors", f"the ECG only: {predictors(run)}"),
+        ("Predictors", f"the ECG{beside(run)}: {predictors(run)}"),
         ("Left out", left_out(run)),
         ("Splits", splits(run)),
         ("Intervals", "" if run.unlabelled else intervals(run)),
@@ -32,6 +32,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Time", ", ".join(f"{stage} {duration(took)}" for stage, took in run.seconds.items())),
     ]
     return [(question, answer) for question, answer in told if answer]
+
+
+def beside(run: Run) -> str:
+    """Say what is read beside the ECG."""
+    view = run.results.get("reports", {}).get("view")
+    return f" for the result; its report, too (view {view}), in section Reports" if view else " only"
 
 
 def participants(run: Run) -> str:

@@ -51,6 +51,7 @@ def context(run: Run) -> dict[str, Any]:
         "learning": sections.learning(run),
         "drawn": drawn.drawings(run),
         "reported": reported.reported(run),
+        "supervised": bool(run.results.get("report_supervised")),
         **judged(run),
         "facts": facts(run),
         "recipe": run.recipe.strip(),

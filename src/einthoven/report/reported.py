@@ -32,6 +32,7 @@ def reported(run: Run) -> dict[str, Any]:
     return {
         "view": told["view"],
         "leaky": told["leaky"],
+        "judged": told.get("judged", True),
         "why": told["why"],
         "axis": Markup(forest.axis_strip(axis)),
         "rows": rows,

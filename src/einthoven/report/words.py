@@ -85,6 +85,8 @@ def task(run: Run) -> str:
     """Name what was learned."""
     name = str(run.results["task"]["name"])
     if run.unlabelled:
+        if run.results.get("taught"):
+            return "Learning from reports"
         return "Learning without labels" if name == NONE else f"Learning the distances of {name}"
     return name
 
@@ -95,6 +97,11 @@ def headline(run: Run) -> str:
     task, weights = run.results["task"], run.results.get("model", {}).get("parameters")
     if run.unlabelled:
         how = "without labels" if task["name"] == NONE else f"the distances of the labels {task['name']}"
+        if taught := run.results.get("taught"):
+            how = (
+                f"and {many(taught['reports'], 'report')}, {taught['different']:,} of them different: "
+                "report-supervised, not self-supervised"
+            )
         return (
             f"{network(run)} learned from {whose(run, train)} of {run.store.get('title', 'a store')} "
             f"{how}; the test set took no part. What it learned shows when a labelled run starts "
