@@ -1,7 +1,7 @@
 """What a recipe means on one store: the task, the split, the signal, and the records that take part."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
 from einthoven.parts import OURS, call
-from einthoven.policy import leak_of, texts_of
+from einthoven.policy import leak_of, taught_by, texts_of
 
 RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet", "rhythm"]
 
@@ -65,6 +65,7 @@ class Plan:
     seed: int
     texts: tuple[str, ...] | None = None  # of the whole store: what the policy lets through of each report
     leak: Verdict | None = None  # where texts are an input: whether they say the answer
+    taught: Mapping[str, Any] = field(default_factory=dict)  # by reports, here or in earlier runs
 
     @property
     def pool(self) -> Pool:
@@ -117,7 +118,7 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
     texts = texts_of(recipe, store)
     leak = leak_of(recipe, store, task, truth, split, texts)
     made = (resolved, store, wants, task, truth, split, held, left_out, crop, judging, seed)
-    return Plan(*made, texts=texts, leak=leak)
+    return Plan(*made, texts=texts, leak=leak, taught=taught_by(recipe, texts, split))
 
 
 def inherited(recipe: Mapping[str, Any]) -> Mapping[str, Any]:

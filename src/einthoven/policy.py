@@ -1,5 +1,6 @@
 """What of its reports a model may see: `[text] view`, and what that view gives away."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from einthoven.ancestry import starts
 from einthoven.audit import SHOWN, Verdict, quick, reports_of
 from einthoven.data.split import Split
 from einthoven.data.store import Store
@@ -14,7 +16,7 @@ from einthoven.data.task import Task
 from einthoven.language.views import View, named, seen
 from einthoven.parts import call
 
-__all__ = ["POLICY", "Policy", "gives_away", "leak_of", "policy_of", "reports_of", "texts_of"]
+__all__ = ["POLICY", "Policy", "gives_away", "leak_of", "policy_of", "reports_of", "taught_by", "texts_of"]
 
 POLICY = ("view", "column", "allow_label_leakage")  # keys of [text] that its part never sees
 
@@ -100,3 +102,18 @@ def gives_away(verdict: Verdict | None, view: View | None) -> bool:
     if verdict is None:
         return False
     return verdict.leaky or (view in SHOWN and verdict.word == "cannot be judged")
+
+
+def taught_by(
+    recipe: Mapping[str, Any], texts: tuple[str, ...] | None, split: Split
+) -> dict[str, bool | dict[str, int]]:
+    """Say whether reports teach this network, or taught the runs that it starts from."""
+    told: dict[str, bool | dict[str, int]] = {}
+    if texts is not None and "fusion" not in recipe:
+        read = [texts[row] for row in split.train if texts[row]]
+        told["taught"] = {"reports": len(read), "different": len(set(read))}
+    results = [run / "results.json" for run in starts(recipe)]
+    earlier = [json.loads(file.read_text(encoding="utf-8")) for file in results if file.is_file()]
+    if any(one.get("taught") or one.get("report_supervised") for one in earlier):
+        told["report_supervised"] = True
+    return told

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from einthoven.ancestry import starts
 from einthoven.assemble import Job
 from einthoven.data.files import new_file, write_json
 from einthoven.data.split import patients_named
@@ -54,7 +53,7 @@ def finish(job: Job, out: Path) -> None:
         "model": model_told(job),
         "counts": counts(planned),
     }
-    results |= {"left_out": planned.left_out, "split": planned.split.by} | taught(planned)
+    results |= {"left_out": planned.left_out, "split": planned.split.by, **planned.taught}
     if not job.answers:  # nothing to judge: what the features are worth, a later run says
         results["task"] |= {"kind": "unlabelled", "labels": [], "unit": None}
         results |= {"thresholds": {}, "rows": [], "examples": []}
@@ -82,19 +81,6 @@ def finish(job: Job, out: Path) -> None:
     write_array(out / "examples.npy", drawn)
     write_json(out / "environment.json", environment(job, clock.seconds))
     write_json(out / "results.json", results | verdict | {"rows": rows, "examples": examples})
-
-
-def taught(planned: Plan) -> dict[str, Any]:
-    """Say whether reports taught this network, or the runs that it starts from."""
-    told: dict[str, Any] = {}
-    if planned.texts is not None and "fusion" not in planned.recipe:
-        read = [planned.texts[row] for row in planned.split.train if planned.texts[row]]
-        told["taught"] = {"reports": len(read), "different": len(set(read))}
-    earlier = [run / "results.json" for run in starts(planned.recipe)]
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in earlier if file.is_file()]
-    if any(one.get("taught") or one.get("report_supervised") for one in found):
-        told["report_supervised"] = True
-    return told
 
 
 def write_array(path: Path, values: Float[np.ndarray, "example lead time"]) -> None:

@@ -170,7 +170,7 @@ def test_views_that_show_no_report_need_none(tmp_path: Path, policy: dict[str, A
     store = store_of(tmp_path / "store", rows(40))
     bare = store.records.drop(columns="report")
     store.__dict__["records"] = bare
-    texts = texts_of({"text": policy}, store)
+    texts = texts_of({"text": policy, "fusion": {"name": "concat"}}, store)
     assert texts is not None and any(texts) == (policy["view"] == "context")
     assert set(reports_of(store, "report")["report"]) == {""}
     with pytest.raises(ValueError, match="has no column 'report' to read"):

@@ -127,7 +127,9 @@ def told(path: Path) -> str:
     raw = path.read_bytes()
     if b"\0" in raw:
         line = raw[: raw.index(b"\0")].count(b"\n") + 1
-        raise ValueError(f"it holds binary data (a zero byte in line {line}); save it as CSV (UTF-8)")
+        raise ValueError(
+            f"it holds binary data; save it as CSV (UTF-8), without the zero byte in line {line}"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:

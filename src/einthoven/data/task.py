@@ -273,9 +273,7 @@ def refuse_unfit(column: str, kind: Kind, values: pd.Series) -> None:
     if kind == "labels" and not set(classes) <= set(BINARY):
         raise ValueError(f"{column} holds more than 0 and 1; say above = ..., or another kind.")
     if kind == "multiclass" and len(classes) < 2:
-        raise ValueError(
-            f"{column} has one class only: {listed(classes)} (an empty cell is unknown, not a no: write 0 and 1)."
-        )
+        raise ValueError(f"{column} has one class only: {listed(classes)} (an empty cell is unknown, no 0).")
 
 
 def guess(column: str, values: pd.Series, classes: Sequence[str]) -> Kind:
