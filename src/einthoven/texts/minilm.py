@@ -123,6 +123,7 @@ def split(texts: Sequence[str]) -> list[list[int]]:
 
 def checked(name: str, sha256: str) -> Path:
     """Return a file of the package, which must be the one that this was written for."""
+    needed()
     found = find_spec(PACKAGE)
     assert found is not None and found.origin is not None
     path = Path(found.origin).parent / "model" / name
