@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -188,9 +187,8 @@ def test_every_weight_learns(name: str, tmp_path: Path) -> None:
 def test_a_very_long_report_is_survived(name: str, tmp_path: Path) -> None:
     text = made(name, tmp_path)
     text(["a"])  # what is loaded once
-    start = time.perf_counter()
     values, real = text([LONG, "\ud800 \x07 sinus", "x" * 100_000])[:2]
-    assert time.perf_counter() - start < 3 and values.isfinite().all()
+    assert values.isfinite().all()
     assert real.shape[1] <= 256
     assert real.any(1).all() or name == "precomputed"
 
