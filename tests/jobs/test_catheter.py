@@ -628,6 +628,9 @@ def test_a_cell_leads_nowhere_out_of_the_folder(tmp_path: Path, beats: list[np.n
     (folder / "0012_2012-03-04.csv").unlink()
     away = Catheter(folder, male="True", waveforms="../out/{patient}_{date}.csv")  # the user may say so
     assert away.read(0).leads == LEADS
+    head, line = "QuantaID,Date_of_Cath,File", f"1,d,{tmp_path / 'out' / '0012_2012-03-04.csv'}"
+    listed = write_table(tmp_path / "listed", [], [line], head)
+    assert Catheter(listed, waveforms="{File}").read(0).leads == LEADS  # and so may a column of files
 
 
 def test_a_name_that_no_disk_can_hold_is_not_there(tmp_path: Path, beats: list[np.ndarray]) -> None:

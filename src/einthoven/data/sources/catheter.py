@@ -293,16 +293,16 @@ def find_waveform(register: Register, pattern: str, at: int) -> list[str]:
     """Return the files that a line may mean: the one of that name, or those of names written for a disk.
 
     A date 3/4/2012 10:30 may be 3-4-2012-10-30 or the same with dots or underscores; nothing else is tried,
-    for a wrong ECG is worse than none. A name that no disk can hold, or that a cell leads out of the folder
-    with, is not there.
+    for a wrong ECG is worse than none. A name that no disk can hold is not there, nor one that an id
+    or a date leads away with; another column may hold any path.
     """
     names = [Path(register.waveform(pattern, at, stand_in)).as_posix() for stand_in in ("", "-", "_", ".")]
-    inside = [name for name in dict.fromkeys(names) if ups(name) <= ups(pattern)]
-    there = [name for name in inside if os.path.isfile(register.path.parent / name)]
+    away = any(leads_away(register[who][at]) for who in ("patient", "date"))
+    tried = dict.fromkeys(names[1:] if away else names)
+    there = [name for name in tried if os.path.isfile(register.path.parent / name)]
     return there[:1] if there[:1] == names[:1] else there
 
 
-def ups(name: str) -> int:
-    """Count how often a path leads up, or away altogether."""
-    path = Path(name)
-    return path.parts.count("..") + path.is_absolute()
+def leads_away(cell: str) -> bool:
+    """Say whether a cell, taken as a path, leaves the folder."""
+    return Path(cell).is_absolute() or ".." in Path(cell).parts
