@@ -1,6 +1,5 @@
 """From a trained method to a finished run: answers, honest rows, figures, examples, report."""
 
-import json
 import platform
 import subprocess
 import time
@@ -16,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from einthoven.assemble import Job
-from einthoven.data.files import new_file, write_json
+from einthoven.data.files import new_file, read_json, write_json
 from einthoven.data.split import patients_named
 from einthoven.drawn import draw_examples
 from einthoven.evaluate import Answers, judge_labels, judge_regression
@@ -204,5 +203,5 @@ def read_results(run: Path) -> dict[str, Any]:
     path = run / "results.json"
     if not path.is_file():
         raise ValueError(f"{run} has no results.json: its training has not finished; go on with --resume.")
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    told: dict[str, Any] = read_json(path)
     return told

@@ -373,6 +373,11 @@ class Model(torch.nn.Module):
 class Split:
     """Speaks as a tokenizer of transformers does: a letter is a word-piece, 1 comes first."""
 
+    all_special_ids = (1,)
+
+    def __len__(self) -> int:
+        return 200
+
     def __call__(self, texts: list[str], *, max_length: int, **_: object) -> dict[str, torch.Tensor]:
         ids = [torch.tensor([1, *(ord(x) % 200 for x in text)][:max_length]) for text in texts]
         real = [torch.ones_like(one) for one in ids]
@@ -387,12 +392,12 @@ class Pieces(dict[str, torch.Tensor]):
 
 def test_hugging_face_pools_what_a_local_model_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a stand-in for the library, which records how it is called."""
-    asked, model = [], Model()
+    asked, model, info = [], Model(), {"missing_keys": {"pooler.dense.weight"}}
 
     def stand_in(made: object) -> SimpleNamespace:
         return SimpleNamespace(from_pretrained=lambda path, **how: (asked.append((path, how)), made)[1])
 
-    library = SimpleNamespace(AutoTokenizer=stand_in(Split()), AutoModel=stand_in(model))
+    library = SimpleNamespace(AutoTokenizer=stand_in(Split()), AutoModel=stand_in((model, info)))
     monkeypatch.setitem(sys.modules, "transformers", library)
     table = {"name": "hugging_face", "path": str(tmp_path), "longest": 9}
     with pytest.raises(ValueError, match=r"a folder with config\.json, a tokenizer and \*\.safetensors"):
@@ -413,6 +418,12 @@ def test_hugging_face_pools_what_a_local_model_says(tmp_path: Path, monkeypatch:
     assert all(path == tmp_path for path, _ in asked)
     assert all(how["local_files_only"] and how["trust_remote_code"] is False for _, how in asked)
     assert [how["use_safetensors"] for _, how in asked[1::2]] == [True] * 3
+    info["missing_keys"] = {"pooler.dense.weight", "words.weight"}
+    with pytest.raises(ValueError, match=r"lacks 1 weights of its model, 'words\.weight' among them"):
+        parts.build("texts", table)(texts)
+    monkeypatch.setattr(Split, "__len__", lambda self: 1)
+    with pytest.raises(ValueError, match=r"knows no words: is tokenizer\.json missing"):
+        parts.build("texts", table)(texts)
     named = text.fingerprint
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert parts.build("texts", table | {"per": "piece"}).fingerprint != named

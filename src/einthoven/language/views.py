@@ -1,7 +1,7 @@
 """What a model may see of a report: nothing, who the patient is, all but its findings, or all."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import Any, Literal, get_args
 
@@ -49,13 +49,19 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
         raise ValueError(
             f'The view "{view}" needs reports; these records have no column report: take "none" or "context".'
         )
-    texts = [_report(raw) for raw in records["report"]]
+    raw = [report if isinstance(report, str) else "" for report in records["report"]]  # None, NaN, NA: none
     if view == "full":
-        return tuple(texts)
+        return _each(raw, _report)
     labels: Forms[str] = Forms()
     for label in _labels(records):
         labels.add(label, label)
-    return tuple(_left(text, labels) for text in texts)
+    return _each(raw, lambda report: _left(_report(report), labels))
+
+
+def _each(raw: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
+    """Read every report, equal ones once."""
+    known = {report: read(report) for report in set(raw)}
+    return tuple(known[report] for report in raw)
 
 
 def _labels(records: pd.DataFrame) -> Iterator[str]:
@@ -77,9 +83,7 @@ def _left(text: str, labels: Forms[str]) -> str:
     return " ".join(word for word in words if any(map(str.isalnum, word)))
 
 
-def _report(raw: object) -> str:
-    if not isinstance(raw, str):  # None, NaN, NA: nobody wrote one
-        return ""
+def _report(raw: str) -> str:
     text, status = status_of(raw)
     return text if status == "ok" else ""
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 
 from einthoven.language.ngrams import words
@@ -25,6 +26,7 @@ TOGETHER = 2048  # word-pieces encoded at a time
 WIDTHS = ("hidden_size", "d_model", "dim")  # what a configuration may call the width of a token
 MATTERS = (".json", ".model", ".safetensors", ".txt")
 BLOCK = 2**24  # bytes
+UNREAD = {"pooler", "decoder"}  # parts of a model that need no weights: nothing is read of them
 
 
 class HuggingFace(Text):
@@ -68,13 +70,20 @@ class HuggingFace(Text):
     def loaded(self) -> tuple[Any, Any]:
         """Load the tokenizer and the model: when the first unknown text comes."""
         transformers, trust = library(), {"local_files_only": True, "trust_remote_code": False}
+        safe = trust | {"use_safetensors": True, "output_loading_info": True}
         try:
             splitter = transformers.AutoTokenizer.from_pretrained(self.folder, **trust)
             with torch.random.fork_rng(devices=[]):  # what it draws is no part of a training
-                model = transformers.AutoModel.from_pretrained(self.folder, use_safetensors=True, **trust)
-        except (OSError, ValueError) as wrong:
+                model, info = transformers.AutoModel.from_pretrained(self.folder, **safe)
+        except (OSError, RuntimeError, SafetensorError, ValueError) as wrong:
             said = " ".join(str(wrong).split())
             raise ValueError(f"Text 'hugging_face' cannot load {self.folder}: {said}") from wrong
+        if len(splitter) <= len(splitter.all_special_ids):  # what the library makes of missing files
+            raise ValueError(f"The tokenizer in {self.folder} knows no words: is tokenizer.json missing?")
+        if drawn := [name for name in info["missing_keys"] if not set(name.split(".")) & UNREAD]:
+            raise ValueError(
+                f"{self.folder} lacks {len(drawn)} weights of its model, {min(drawn)!r} among them."
+            )
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
         return splitter, model.eval()
