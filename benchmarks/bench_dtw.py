@@ -1,6 +1,6 @@
 """Dynamic time warping of all pairs beside dtaidistance and tslearn, on threads, and nearest neighbours.
 
-python benchmarks/bench_dtw.py [STORE]     (a store of real ECGs for the neighbours; without it, made-up ones)
+OPENBLAS_NUM_THREADS=1 python benchmarks/bench_dtw.py [STORE]     (for the neighbours; none: made-up ECGs)
 needs: pip install dtaidistance tslearn
 bars: CPU seconds of one thread at most 0.20x dtaidistance and 0.12x tslearn for 64 x 12 x 250, band 25;
 two threads 1.7x one by the clock; neighbours 1.5x comparing all pairs, and the same.
