@@ -418,8 +418,8 @@ def test_hugging_face_pools_what_a_local_model_says(tmp_path: Path, monkeypatch:
     assert all(path == tmp_path for path, _ in asked)
     assert all(how["local_files_only"] and how["trust_remote_code"] is False for _, how in asked)
     assert [how["use_safetensors"] for _, how in asked[1::2]] == [True] * 3
-    info["missing_keys"] = {"pooler.dense.weight", "words.weight"}
-    with pytest.raises(ValueError, match=r"lacks 1 weights of its model, 'words\.weight' among them"):
+    info["missing_keys"] = {"pooler.dense.weight", "words.weight", "decoder.bias"}  # which is read here
+    with pytest.raises(ValueError, match=r"lacks 2 weights of its model, 'decoder\.bias' among them"):
         parts.build("texts", table)(texts)
     monkeypatch.setattr(Split, "__len__", lambda self: 1)
     with pytest.raises(ValueError, match=r"knows no words: is tokenizer\.json missing"):

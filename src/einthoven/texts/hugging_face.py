@@ -26,7 +26,6 @@ TOGETHER = 2048  # word-pieces encoded at a time
 WIDTHS = ("hidden_size", "d_model", "dim")  # what a configuration may call the width of a token
 MATTERS = (".json", ".model", ".safetensors", ".txt")
 BLOCK = 2**24  # bytes
-UNREAD = {"pooler", "decoder"}  # parts of a model that need no weights: nothing is read of them
 
 
 class HuggingFace(Text):
@@ -80,7 +79,8 @@ class HuggingFace(Text):
             raise ValueError(f"Text 'hugging_face' cannot load {self.folder}: {said}") from wrong
         if len(splitter) <= len(splitter.all_special_ids):  # what the library makes of missing files
             raise ValueError(f"The tokenizer in {self.folder} knows no words: is tokenizer.json missing?")
-        if drawn := [name for name in info["missing_keys"] if not set(name.split(".")) & UNREAD]:
+        unread = {"pooler", "decoder"} if model.config.is_encoder_decoder else {"pooler"}
+        if drawn := [name for name in info["missing_keys"] if not set(name.split(".")) & unread]:
             raise ValueError(
                 f"{self.folder} lacks {len(drawn)} weights of its model, {min(drawn)!r} among them."
             )
