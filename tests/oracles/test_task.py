@@ -101,6 +101,7 @@ def test_probabilities_are_logistic_and_never_overflow(store: Store) -> None:
     [
         ({"kind": "labels"}, "needs a name or a column. Tasks of .*: superdiag"),
         ({"name": "subdiag"}, "No task 'subdiag' .*Did you mean 'superdiag'"),
+        ({"name": "pwcp"}, "No task 'pwcp' .*columns .*pcwp.*Did you mean 'pcwp'"),
         ({"column": "pwcp"}, "No column 'pwcp' .*Did you mean 'pcwp'"),
         ({"column": "pcwp"}, "holds numbers; say above"),
         ({"column": "blood", "kind": "regression"}, "holds no numbers"),

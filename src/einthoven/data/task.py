@@ -193,9 +193,10 @@ def task_of(store: Store, table: dict[str, Any]) -> Task:
         raise ValueError(f"[task] needs a name or a column. Tasks of {store.path}: {listed(store.tasks)}.")
     name = columns[0] if columns else own_name(table["name"], store)
     if name not in store.tasks:
+        columns = [column for column in map(str, store.records) if column not in store.tasks]
         raise ValueError(
             f"No task {table['name']!r} in {store.path}. Tasks: {listed(store.tasks)}; "
-            f"or say column = ... for one of its columns.{hint(name, store.tasks)}"
+            f"columns (column = ...): {listed(columns)}.{hint(name, [*store.tasks, *columns])}"
         )
     return Task(name, (name,), "labels", tuple(store.tasks[name]))
 
