@@ -184,6 +184,15 @@ def refuse_unserved(method: Method, task: Task) -> None:
         )
 
 
+def refuse_unread(method: Method, planned: Plan) -> None:
+    """Refuse an encoder that would fail at a report of this run, at the latest in its evaluation."""
+    every = planned.texts or ()
+    texts = sorted({every[row] for some in planned.split.named().values() for row in some if every})
+    for part in method.modules():
+        if isinstance(part, Text):
+            part.check(texts)
+
+
 def to_device(method: Method, device: str) -> None:
     """Move a method, or say that the device is not there."""
     try:
@@ -238,6 +247,7 @@ def assemble(planned: Plan, device: str, processes: Processes = ALONE) -> Job:
     training = known_in_training(planned, schedule.steps)
     method, settings = network(recipe, wants, len(task.labels), planned.seed, training)
     refuse_unserved(method, task)
+    refuse_unread(method, planned)
     modules = {id(module): name for name, module in method.named_modules()}
     rates = {modules[id(part)]: rate for part, rate in settings.rates if id(part) in modules}
     augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]

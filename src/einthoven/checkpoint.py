@@ -86,6 +86,11 @@ def load_part(part: nn.Module, prefix: str, run: Path) -> None:
                     f"{file} was learned with [signal] {name} = {getattr(was, name)}; "
                     f"this recipe has {getattr(part.wants, name)}. Say the same in the recipe."
                 )
+        if new := [lead for lead in part.wants.leads if lead not in was.leads]:
+            raise ValueError(
+                f"{file} has never seen {', '.join(new)}: say [signal] leads = {list(was.leads)}, "
+                "or some of them."
+            )
     mine = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     fill(part, mine, file)
 

@@ -5,7 +5,6 @@ The task may be another than the run was trained for; a run that learned without
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -122,16 +121,9 @@ def planned_for(model: Model, store: Store, asked: str | None) -> Plan:
             "a column of the store is one, too."
         )
     clean = {key: value for key, value in table.items() if key != "flip"}  # truth is judged as it is
-    told.pop("fusion", None)  # features are of ECGs: no text is an input, so that none can leak
-    if not worded(store, told):
-        told.pop("text", None)
+    for part in ("fusion", "text"):  # features are of ECGs: no text is an input, so that none can leak
+        told.pop(part, None)
     return plan(told | {"task": clean}, store, [model.run])
-
-
-def worded(store: Store, told: Mapping[str, Any]) -> bool:
-    """Say whether a store has the reports that a recipe reads; features of an ECG do without."""
-    column = told.get("text", {}).get("column", "report")
-    return column in store.records and bool(store.records[column].fillna("").astype(str).str.strip().any())
 
 
 def table_of(asked: str, store: Store) -> dict[str, Any]:

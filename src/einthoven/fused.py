@@ -100,7 +100,13 @@ def all_said(job: Job, told: Told) -> Iterator[Said]:
     """Answer the test records in every way that tells apart what the report does."""
     planned, rows, texts = job.plan, job.plan.split.test, job.plan.texts or ()
     reader, fusion = planned.recipe["text"]["name"], planned.recipe["fusion"]["name"]
-    alone, read = told["test"].score, answered(job, rows, "text", texts)
+    folds = Folds(*(cohort(planned, some) for some in planned.split.named().values()))
+    kind = planned.task.kind
+    assert kind != "unlabelled"
+    maker = Rows(folds, kind=kind)
+    nobody, worded = maker.prevalence().score, np.array([bool(texts[row]) for row in rows])[:, None]
+    # Heads on a report have never learned from none: who has none is told what holds for everybody.
+    alone, read = told["test"].score, np.where(worded, answered(job, rows, "text", texts), nobody)
     yield Said(ECG, "the ECG's own heads: what `predict` says", alone)
     yield Said(TEXT, f"the heads on the report alone, read by {reader}", read)
     yield Said(WORDS, "n-grams of the report, then a linear model", from_words(planned))
@@ -109,13 +115,10 @@ def all_said(job: Job, told: Told) -> Iterator[Said]:
     yield Said(SHUFFLED, "the same, each with the report of another", answered(job, rows, "fused", other))
     none = answered(job, rows, "fused", [""] * len(texts))
     yield Said(WITHHELD, "the same, without any report", none)
-    yield Said(AVERAGE, "ECG alone and text alone, averaged", averaged(planned, alone, read))
-    folds = Folds(*(cohort(planned, some) for some in planned.split.named().values()))
-    kind = planned.task.kind
-    assert kind != "unlabelled"
-    maker = Rows(folds, kind=kind)
+    average = np.where(worded, averaged(planned, alone, read), alone)
+    yield Said(AVERAGE, "ECG alone and text alone, averaged", average)
     yield Said(CONTEXT, "a linear model of age and sex: no ECG, no report", maker.age_sex().score)
-    yield Said(NOBODY, "the same for everybody", maker.prevalence().score)
+    yield Said(NOBODY, "the same for everybody", nobody)
 
 
 def answered(job: Job, rows: Int[np.ndarray, " record"], who: str, texts: Sequence[str]) -> Scores:
@@ -153,8 +156,8 @@ def groups(planned: Plan) -> dict[str, Bool[np.ndarray, " record"]]:
     """Tell test records apart: by language, and those whose very report does not stand in training."""
     rows, texts = planned.split.test, planned.texts or ()
     column = policy_of(planned.recipe).column
-    raw = reports_of(planned.store, column)["report"].iloc[rows]
-    spoken = np.array([read_report(report).language for report in raw], dtype=object)
+    raw = [read_report(report) for report in reports_of(planned.store, column)["report"].iloc[rows]]
+    spoken = np.array([report.language if report.status == "ok" else "" for report in raw], dtype=object)
     known = {texts[row] for row in planned.split.train}
     here = {f"reports {name}": spoken == code for code, name in LANGUAGES.items()}
     here["reports not found in training"] = np.array(

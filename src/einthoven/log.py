@@ -40,6 +40,13 @@ class Log:
             tracker(line, int(line["step"]))
 
 
+def latest(run: Path) -> dict[str, float]:
+    """Return the latest value of each column of the log."""
+    with open(run / "log.csv", encoding="utf-8", newline="") as file:
+        lines = csv.DictReader(file)
+        return {name: float(value) for line in lines for name, value in line.items() if value}
+
+
 def seconds_of(run: Path) -> float:
     """Return how long a run has learned, over all its starts, validation left out."""
     with open(run / "log.csv", encoding="utf-8", newline="") as file:

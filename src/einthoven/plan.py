@@ -18,8 +18,8 @@ from einthoven.data.store import Store
 from einthoven.data.task import Task, find_task
 from einthoven.ecg import Signal
 from einthoven.evaluate.embed import Pool
-from einthoven.parts import OURS, call
-from einthoven.policy import leak_of, taught_by, texts_of
+from einthoven.parts import OURS, call, find, signature
+from einthoven.policy import hiding, leak_of, taught_by, texts_of
 
 RowName = Literal["prevalence", "age_sex", "random_encoder", "random_kernels", "wavelet", "rhythm"]
 
@@ -89,6 +89,7 @@ def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) ->
         raise ValueError(f"seed is a whole number from 0, got {seed!r}.")
     wants: Signal = call(Signal, recipe.get("signal", {}), where="signal")
     task = find_task(store, dict(recipe.get("task", {})))
+    recipe = hiding(recipe, store, task)
     rule: Rule = call(Rule, recipe.get("split", {}), where="split")
     truth = task.truth(store.records)
     crop: Crop = call(Crop, recipe.get("crop", {}), where="crop")
@@ -134,10 +135,24 @@ def taken_over(table: Mapping[str, Any]) -> dict[str, Any]:
         theirs = recipes.load(run_of(Path(table["start"])) / "recipe.toml")["backbone"]
         meant = [key for key in nested if table[key]["name"] == theirs["name"]]
         if theirs["name"] == table.get("name"):
+            refuse_resettled(table, theirs)
             table = options_of(theirs) | table
         elif len(meant) == 1:
             table[meant[0]] = {**table[meant[0]], "start": table.pop("start")}
     return table | {key: taken_over(table[key]) for key in nested}
+
+
+def refuse_resettled(table: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Refuse an option other than that of the run to start from, though its weights would load."""
+    part = find("backbones", theirs["name"])
+    for name in part.settled:
+        usual = signature(part)[1][name].default
+        said, was = table.get(name, theirs.get(name, usual)), theirs.get(name, usual)
+        if said != was:
+            raise ValueError(
+                f"{table['start']} was learned with [backbone] {name} = {was!r}, and this recipe says "
+                f"{said!r}: leave it out, or start from another run."
+            )
 
 
 def options_of(table: Mapping[str, Any]) -> dict[str, Any]:

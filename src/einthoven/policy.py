@@ -1,7 +1,7 @@
 """What of its reports a model may see: `[text] view`, and what that view gives away."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,22 @@ from einthoven.audit import SHOWN, Verdict, quick, reports_of
 from einthoven.data.split import Split
 from einthoven.data.store import Store
 from einthoven.data.task import Task
-from einthoven.language.views import View, named, seen
+from einthoven.language.views import View, labels_of, named, seen
 from einthoven.parts import call
 
-__all__ = ["POLICY", "Policy", "gives_away", "leak_of", "policy_of", "reports_of", "taught_by", "texts_of"]
+__all__ = [
+    "POLICY",
+    "Policy",
+    "gives_away",
+    "hiding",
+    "leak_of",
+    "policy_of",
+    "reports_of",
+    "taught_by",
+    "texts_of",
+]
 
-POLICY = ("view", "column", "allow_label_leakage")  # keys of [text] that its part never sees
+POLICY = ("view", "column", "hidden", "allow_label_leakage")  # keys of [text] that its part never sees
 
 
 @dataclass(frozen=True)
@@ -26,11 +36,13 @@ class Policy:
     """`view`: none, context (age, sex ...), masked (without the words of the lexicon), full.
 
     Where labels were read off the reports, a full report as an input gives the answer away: a model may
-    have it only if a recipe says so, and its figures are marked LEAKY. `column` is what is read.
+    have it only if a recipe says so, and its figures are marked LEAKY. `column` is what is read; `hidden` are
+    further words that view masked does not show. A run keeps the labels of its store and task there.
     """
 
     view: View | None = None
     column: str = "report"
+    hidden: Sequence[str] = ()
     allow_label_leakage: bool = False
 
 
@@ -43,18 +55,29 @@ def texts_of(recipe: Mapping[str, Any], store: Store) -> tuple[str, ...] | None:
     if view == "none" and "fusion" not in recipe:
         raise ValueError("[text] view = 'none' shows no report, so that none can teach: say full or masked.")
     records = reports_of(store, policy.column, view)
-    texts = seen(records, view)
+    texts = seen(records, view, policy.hidden)
     if view in SHOWN and not any(texts):
         if any(seen(records, "full")):
             raise ValueError(
                 f"[text] view = 'masked' leaves nothing of the reports of {store.path} (column "
                 f"{policy.column!r}): the lexicon knows all their words. Say view = 'context' or 'none'."
             )
+        said = next((raw for raw in records["report"] if raw.strip()), "")
+        why = f"says nothing of an ECG, as in {said[:60]!r}," if said else "is empty"
         raise ValueError(
-            f"{store.path} has no reports (column {policy.column!r} is empty in all {len(store)} records): "
+            f"{store.path} has no reports (column {policy.column!r} {why} in all {len(store)} records): "
             "import them, or say [text] view = 'context' or 'none'."
         )
     return texts
+
+
+def hiding(recipe: Mapping[str, Any], store: Store, task: Task) -> Mapping[str, Any]:
+    """Say in a recipe which labels its masked reports do not show, for texts that come without the store."""
+    if "text" not in recipe or policy_of(recipe).view != "masked":
+        return recipe
+    own = {label for label in task.labels if len(label) > 1 and not label.isdecimal()}
+    hidden = sorted({*policy_of(recipe).hidden, *labels_of(store.records), *own})
+    return {**recipe, "text": {**recipe["text"], "hidden": hidden}}
 
 
 def policy_of(recipe: Mapping[str, Any]) -> Policy:

@@ -22,10 +22,10 @@ from einthoven.data.task import UNLABELLED, Task
 from einthoven.ecg import LEADS, Record, Signal
 from einthoven.evaluate.embed import evaluating, features, numbers, pooled
 from einthoven.language.normalise import normalise
-from einthoven.language.views import View, seen
+from einthoven.language.views import seen
 from einthoven.parts import call
 from einthoven.plan import Crop, usual_pool
-from einthoven.policy import policy_of
+from einthoven.policy import Policy, policy_of
 from einthoven.results import read_results
 from einthoven.types import Batch, Method
 
@@ -44,7 +44,7 @@ class Model:
     crop: Crop
     thresholds: Mapping[str, float]  # chosen on validation
     longest: float
-    view: View | None = None  # of a run that fuses: what of a text it was shown
+    policy: Policy | None = None  # of a run that fuses: what of a text it was shown
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,13 +82,13 @@ class Model:
         """Return what the run may see of a text."""
         if not text:
             return ""
-        if self.view is None:
+        if self.policy is None:
             raise ValueError(f"{self.run} reads ECGs alone: leave the text out.")
-        said = normalise(text)
-        if self.view != "context":
-            (said,) = seen(pd.DataFrame({"report": [text]}), self.view)
+        said, view = normalise(text), self.policy.view or "none"
+        if view != "context":
+            (said,) = seen(pd.DataFrame({"report": [text]}), view, self.policy.hidden)
         if not said:
-            raise ValueError(f"[text] view = {self.view!r} of {self.run} leaves nothing of this text.")
+            raise ValueError(f"[text] view = {view!r} of {self.run} leaves nothing of this text.")
         return said
 
     def outputs(self, record: Record, name: str, text: str = "") -> Float[np.ndarray, "window value"]:
@@ -124,8 +124,8 @@ def load(run: Path, device: str | None = None, *, trust: bool = False) -> Model:
     method.to(device or best_device()).eval()
     crop: Crop = call(Crop, told.get("crop", {}), where="crop")
     lasted = read_json(run / "environment.json", "store", "seconds")
-    view = policy_of(told).view if "fusion" in told else None
-    return Model(run, method, wants, task, crop, thresholds, float(lasted), view)
+    policy = policy_of(told) if "fusion" in told else None
+    return Model(run, method, wants, task, crop, thresholds, float(lasted), policy)
 
 
 def predict(

@@ -23,7 +23,7 @@ from einthoven.evaluate.embed import answers
 from einthoven.examples import choose_examples
 from einthoven.fused import reports_told
 from einthoven.honest import cohort, honest_rows
-from einthoven.log import seconds_of
+from einthoven.log import latest, seconds_of
 from einthoven.plan import Plan
 
 PACKAGES = ("einthoven", "torch", "numpy", "scipy", "pandas", "scikit-learn", "numba")
@@ -55,6 +55,7 @@ def finish(job: Job, out: Path) -> None:
     results |= {"left_out": planned.left_out, "split": planned.split.by, **planned.taught}
     if not job.answers:  # nothing to judge: what the features are worth, a later run says
         results["task"] |= {"kind": "unlabelled", "labels": [], "unit": None}
+        results["alarms"] = list(job.method.alarms(latest(out)))
         results |= {"thresholds": {}, "rows": [], "examples": []}
         with clock.of("drawing"):
             shown = draw_examples(job)

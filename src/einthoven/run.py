@@ -238,7 +238,8 @@ def end_line(training: Training, done: int, seconds: float) -> None:
     if not job.processes.first:
         return
     if done == schedule.steps or done % rhythm(schedule, training.epoch)[1] == 0:
-        told = validate(training, done) | told
+        found = validate(training, done)
+        told |= {f"validation_{name}" if name in told else name: value for name, value in found.items()}
     training.log.tell(told)
     alarms = job.method.alarms(told) if done > training.line else ()  # the first line is too early to judge
     rate = told["records_per_second"]

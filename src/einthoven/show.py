@@ -248,6 +248,7 @@ def run_told(run: Path) -> str:
     if results.get("report_supervised"):
         lines.append("  report-supervised: it started from a run that learned from reports")
     if unlabelled:
+        lines += [f"Warning: {alarm}" for alarm in results.get("alarms", ())]
         lines.append(f"It learned features alone. Next: einthoven train RECIPE --start {run} ...")
         return "\n".join([*lines, f"Report: {run / 'report.html'}"])
     for row in results["rows"]:
@@ -282,7 +283,9 @@ def reports_told(reports: dict[str, Any], figure: str) -> list[str]:
     """Tell what reports add, and whether they give the answer away."""
     lines = [f"  {row['name']}: {interval_told(row[figure])}" for row in reports["answers"]]
     gain = dict(reports["gain"])
-    lines.append(f"  gain of both over {gain.pop('over')}: {reach(gain, sign='+')}")
+    over = gain.pop("over")
+    what = f"RMSE of both less that of {over}" if figure == "rmse" else f"gain of both over {over}"
+    lines.append(f"  {what}: {reach(gain, sign='+')}")
     return [leak_told(reports), *lines] if reports["leaky"] else lines
 
 

@@ -120,6 +120,7 @@ class Backbone(nn.Module, ABC):
     wants: Signal
     dim: int
     bound: tuple[str, ...] = ("hertz", "band", "scale", "leads")  # what of a signal its weights depend on
+    settled: ClassVar[tuple[str, ...]] = ()  # options that no shape of a weight tells: a start keeps them
 
     @abstractmethod
     def forward(
@@ -302,6 +303,10 @@ class Text(nn.Module, ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Name what it would say: equal for equal options and fits, else another."""
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Refuse texts that it cannot encode: asked of all that a run will see, before it begins."""
+        del texts
 
 
 class Fusion(nn.Module, ABC):

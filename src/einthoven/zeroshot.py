@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from einthoven import recipe as recipes
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.store import Store
 from einthoven.embedding import Asked, Found, Options, planned_for, told_of, untrained
@@ -24,7 +25,9 @@ from einthoven.evaluate.retrieve import RECALLS, Retrieved, mean_score
 from einthoven.evaluate.zeroshot import find_reports, sensitivity, tells_apart, zeroshot
 from einthoven.language.normalise import normalise
 from einthoven.language.prompts import Prompt, prompts
+from einthoven.language.views import seen
 from einthoven.plan import Plan
+from einthoven.policy import policy_of, reports_of
 from einthoven.predict import load
 from einthoven.types import Method
 
@@ -76,7 +79,7 @@ def judge_zeroshot(run: Path, store: Store, asked: Asked, how: Options, *, trust
     prompted = [by_prompts(judge, folds, network, said) for network in networks]
     left = skipped(prompted[0], planned.task.labels, run)
     table, about = compared(prompted, folds.test.patient, how), dict(prompted[0].about)
-    texts = reports_of(planned)
+    texts = read_by(run, planned)
     if texts.texts:
         found = [by_reports(network, texts) for network in networks]
         for side, patient in enumerate((texts.patient, np.arange(len(texts.texts)))):
@@ -149,14 +152,15 @@ def read(method: Method, several: Sequence[Sequence[str]]) -> list[Float[np.ndar
     return np.split(vectors, np.cumsum([len(some) for some in several])[:-1])
 
 
-def reports_of(planned: Plan) -> Reports:
-    """Return the different reports of the test records."""
-    test, records = planned.split.test, planned.store.records
-    texts = [planned.texts[row] for row in test] if planned.texts else []
+def read_by(run: Path, planned: Plan) -> Reports:
+    """Return the different reports of the test records, as the run reads them."""
+    test, policy = planned.split.test, policy_of(recipes.load(run / "recipe.toml"))
+    records = reports_of(planned.store, policy.column).iloc[test]
+    texts = seen(records, policy.view or "none", policy.hidden)
     has = np.array([place for place, text in enumerate(texts) if text], dtype=np.int64)
     number = {text: place for place, text in enumerate(dict.fromkeys(texts[i] for i in has))}
     own = np.array([number[texts[i]] for i in has], dtype=np.int64)
-    patient = records["patient_id"].to_numpy(dtype=object).astype(str)[test][has]
+    patient = records["patient_id"].to_numpy(dtype=object).astype(str)[has]
     return Reports(tuple(number), has, own, patient)
 
 

@@ -187,7 +187,12 @@ def test_what_sources_name_alike_stays_apart_unless_it_is_numbers(both: Store) -
 def test_stores_of_one_source_share_its_names_and_its_patients(north: Store, folder: Path) -> None:
     rows = [{"rhythm": ["AF"], "site": "x", "fold": 2}] * 8
     more = ward(folder / "more", "north", rows, ids=lambda i: f"more{i}", title="MORE")
-    with pytest.warns(UserWarning, match="4 patients stand in several of the stores"):
+    with (
+        pytest.warns(UserWarning, match="4 patients stand in several of the stores"),
+        pytest.warns(
+            UserWarning, match="'site' holds numbers in .*north and words in .*more: in the join all"
+        ),
+    ):
         store = join([north.path, more.path], folder / "one-source")
     assert store.tasks["rhythm"] == ("AF", "SR") and store.source == "north"
     assert list(store.records["record_id"][24:27]) == ["more0", "more1", "more2"]

@@ -151,6 +151,24 @@ def test_two_processes_compare_rows_as_two_batches_in_turn_do(folder: Path, stor
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["st_mem", "ecg_jepa"])
+def test_two_processes_hide_and_follow_as_two_batches_in_turn_do(
+    folder: Path, store: Store, method: str
+) -> None:
+    """Each batch hides its own places; the teacher follows the weights that all processes share."""
+    form = {"special": "sep"} if method == "st_mem" else {"code": "fixed", "attention": "cross_pattern"}
+    made = {name: RECIPE[name] for name in ("split", "signal")} | {
+        "backbone": {"name": "vit", "size": [16, 1, 2], "patch": 0.1} | form,
+        "method": {"name": method, ("decoder" if method == "st_mem" else "predictor"): [8, 1, 2]},
+        "train": {"epochs": 2, "batch": 8, "lr": 1e-2, "clip": 1.0},
+    }
+    out = folder / f"{method}-two"
+    code, _, complained = ended(start(folder, *job(folder, store, made, out)))
+    assert code == 0, complained
+    same_curve(out, train(recipe(made, accumulate=2), store.path, folder / f"{method}-one", device="cpu"))
+
+
+@pytest.mark.slow
 def test_a_dead_process_ends_all_and_the_run_goes_on(folder: Path, store: Store) -> None:
     made, whole, out = recipe(accumulate=2, batch=4), folder / "whole", folder / "killed"
     code, _, complained = ended(start(folder, *job(folder, store, made, whole)))

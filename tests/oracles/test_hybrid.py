@@ -45,6 +45,18 @@ def test_rules_alone_are_one_token_in_fixed_units() -> None:
     assert not values[:, 0, COUNT:].any()
 
 
+def test_missing_samples_are_no_heartbeats() -> None:
+    """A loader puts zeros where samples are missing; a step from a wandering baseline to 0 is no beat."""
+    whole = ecgs().numpy() + 0.4 * np.sin(np.arange(1000) / 130).astype(np.float32)
+    holed, gap = whole.copy(), whole.copy()
+    holed[:, :, 430:500], gap[:, :, 430:500] = 0, np.nan
+    told = made()(torch.from_numpy(holed)).values[:, 0]
+    unknown = made()(torch.from_numpy(gap)).values[:, 0]
+    np.testing.assert_allclose(told, unknown, rtol=1e-5)
+    naive = rhythm.features(holed, 100.0)[:, :3]
+    assert np.abs(naive - rhythm.features(gap, 100.0)[:, :3]).max() > 1
+
+
 def test_what_is_unknown_is_zero_and_says_so() -> None:
     silent = torch.zeros(1, 12, 1000)
     told = made()(silent).values[0, 0]

@@ -1,9 +1,12 @@
 """What is hidden follows the stated rule: how much, how long, and every place as often as it says."""
 
+from fractions import Fraction
+from math import floor
+
 import pytest
 import torch
 
-from einthoven.layers.mask import anywhere, at_times, block_times, per_lead, random_times
+from einthoven.layers.mask import anywhere, at_times, block_times, kept_of, per_lead, random_times
 from einthoven.types import Patches
 
 ROWS, STEPS = 12, 30
@@ -39,6 +42,13 @@ def test_mae_hides_anywhere() -> None:
     assert (kept.shape[1], hidden.shape[1]) == (5, 15)
     often = torch.zeros(1000, 20).scatter_(1, hidden, 1.0).mean(0)
     assert (often - 0.75).abs().max() < 4 * (0.75 * 0.25 / 1000) ** 0.5
+
+
+@pytest.mark.parametrize("share", ["0.1", "0.2", "0.3", "0.6", "0.7", "0.75", "0.8", "0.9"])
+def test_as_many_stay_as_the_share_says(share: str) -> None:
+    for count in range(2, 61):
+        whole = floor(count * (1 - Fraction(share)))
+        assert kept_of(count, float(share)) == min(max(whole, 1), count - 1), count
 
 
 def test_random_times_hide_the_stated_share_and_every_time_as_often() -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einthoven import parts
 from einthoven.ecg import LEADS, Signal
 from einthoven.layers.masked import ENOUGH, collapsed, error, normalised, spread
-from einthoven.methods.ecg_jepa import ECGJEPA
+from einthoven.methods.ecg_jepa import ECGJEPA, by_place
 from einthoven.methods.st_mem import STMEM
 from einthoven.types import Batch, Method, PatchBackbone, Tokens
 
@@ -188,10 +188,39 @@ def test_collapse_is_told() -> None:
     alike = torch.randn(1, 5, 8).expand(ENOUGH, -1, -1) + 1e-4 * torch.randn(ENOUGH, 5, 8)
     one_way = torch.randn(ENOUGH, 1, 1) * torch.ones(1, 5, 8)
     healthy = torch.randn(ENOUGH, 5, 8)
-    for tokens, told in ((alike, True), (one_way, True), (healthy, False)):
+    placed = torch.randn(1, 5, 8) + 0.04 * healthy  # as ECGs that only their places tell apart
+    for tokens, told in ((alike, True), (one_way, True), (placed, True), (healthy, False)):
         measured = {name: float(value) for name, value in spread(Tokens(tokens)).items()}
         assert bool(collapsed(measured)) == told
     assert "effective_rank" not in spread(Tokens(healthy[:2]))
+
+
+@torch.no_grad()
+def test_a_guess_by_place_alone_is_the_mean_of_each_place() -> None:
+    torch.manual_seed(0)
+    method, one = made("jepa").eval(), batch(5)
+    patches = method.backbone.patchify(one.ecg)  # type: ignore[operator]
+    taught, hide = torch.randn(5, 180, 3), torch.stack([torch.randperm(180)[:7] for _ in range(5)])
+    total, count = 0.0, 0
+    for record in range(5):
+        for place in hide[record].tolist():
+            usual = sum(taught[other, place] for other in range(5)) / 5
+            total += float(F.smooth_l1_loss(usual, taught[record, place], reduction="sum"))
+            count += 3
+    assert float(by_place(taught, patches, hide)) == pytest.approx(total / count, rel=1e-4)
+    (told,) = method.alarms({"over_place": 1.2})  # type: ignore[operator]
+    assert "learned where a patch is" in told and not method.alarms({"over_place": 0.9})  # type: ignore[operator]
+
+
+@torch.no_grad()
+def test_an_untrained_encoder_of_fixed_codes_sees_the_ecg_and_not_only_the_place() -> None:
+    """The codes are added before every block; patches that begin small would drown in them."""
+    torch.manual_seed(0)
+    wants = Signal(seconds=2.5, scale="crop")
+    table = {"name": "vit", "size": [48, 6, 4], "patch": 0.25, "code": "fixed", "attention": "cross_pattern"}
+    backbone: PatchBackbone = parts.build("backbones", table, wants=wants)
+    told = spread(backbone.encode(backbone.patchify(torch.randn(32, 12, 250))))
+    assert float(told["feature_sd"]) > 0.2
 
 
 def test_the_effective_rank_counts_directions() -> None:
@@ -250,6 +279,7 @@ def test_a_network_that_does_not_look_at_its_patches_is_found_out(which: str) ->
     """What is hidden differs from record to record, and must not pass for a difference between ECGs."""
     method, one = made(which).eval(), batch(ENOUGH)
     healthy = {name: float(value.detach()) for name, value in method(one).items()}
+    healthy.pop("over_place", None)  # of what is learned, and this has learned nothing
     assert not method.alarms(healthy)
     networks = [method.backbone, method.teacher] if isinstance(method, ECGJEPA) else [method.backbone]
     with torch.no_grad():
@@ -257,6 +287,7 @@ def test_a_network_that_does_not_look_at_its_patches_is_found_out(which: str) ->
             for weight in network.embed.parameters():  # type: ignore[union-attr]
                 weight.zero_()
     blind = {name: float(value.detach()) for name, value in method(one).items()}
+    blind.pop("over_place", None)
     (told,) = method.alarms(blind)
     assert "collapsed" in told
     assert method.train()(one).keys() == {"loss"}  # measured where it costs little

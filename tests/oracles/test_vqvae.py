@@ -267,7 +267,14 @@ def test_the_loss_is_the_scaled_patches_error_and_the_commitment() -> None:
     missed = np.mean([float(each[i, j]) for i in range(6) for j in range(48) if j // 4 != 5])
     assert float(logs["loss/reconstruction"]) == pytest.approx(missed, rel=1e-5)
     assert float(logs["loss"]) == pytest.approx(missed + 0.7 * float(said.commitment), rel=1e-5)
-    assert set(logs) == {"loss", "loss/reconstruction", "loss/commitment", "perplexity"}
+    parts = {"loss", "loss/reconstruction", "loss/commitment", "perplexity"}
+    assert set(logs) == parts | {"perplexity_of_place"}
+    code, each_place = vqvae.codes(batch), []
+    for place in (j for j in range(48) if j // 4 != 5):
+        share = np.bincount(code[:, place]) / 6
+        each_place.append(np.exp(-sum(p * np.log(p) for p in share if p)))
+    expected = (sum(each_place) + 4) / 48  # at a place of an absent lead there is nothing: exp(0)
+    assert float(logs["perplexity_of_place"]) == pytest.approx(expected, rel=1e-5)
     assert all(value.ndim == 0 for value in logs.values())
 
 
@@ -389,6 +396,8 @@ def test_a_collapsing_codebook_raises_an_alarm() -> None:
     vqvae = method(codes=64)
     (line,) = vqvae.alarms({"loss": 1.0, "perplexity": 15.9})
     assert "perplexity 15.9 of 64 codes (healthy from 16)" in line and "Lower [train] lr" in line
+    (line,) = vqvae.alarms({"perplexity": 60.0, "perplexity_of_place": 2.8})
+    assert "The codes name places: 2.8 of them" in line
     assert vqvae.alarms({"perplexity": 16.0}) == vqvae.alarms({"loss": 1.0}) == ()
 
 

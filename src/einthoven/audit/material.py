@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from einthoven.data.split import Rule, Split, divide
 from einthoven.data.store import Store
-from einthoven.data.task import Kind, Task
+from einthoven.data.task import Kind, Task, is_list
 from einthoven.language.reading import LONGEST, Report, read_report
 from einthoven.language.views import View, seen
 from einthoven.parts import hint
@@ -98,6 +98,11 @@ def reports_of(store: Store, column: str, view: View = "none") -> pd.DataFrame:
     Without such a column nobody has a report, which only a view that shows reports refuses.
     """
     if column in store.records:
+        if view in SHOWN and is_list(store.records[column]):
+            raise ValueError(
+                f"Column {column!r} of {store.path} holds lists: a cell of it has a ';', so it was read as "
+                "statements. Call it 'report' in the table of labels, which is never split, and import again."
+            )
         return store.records.assign(report=store.records[column].fillna("").astype(str))
     if view in SHOWN:
         known = [str(name) for name in store.records.columns]
@@ -145,7 +150,7 @@ def of_split(
     """Put three lists of rows together; `texts` are of all records, or None."""
     rows = np.concatenate(parts)
     some = records.iloc[rows].reset_index(drop=True)
-    said = seen(some, view) if texts is None else tuple(texts[row] for row in rows)
+    said = seen(some, view, labels) if texts is None else tuple(texts[row] for row in rows)
     return Material(
         some,
         tuple(text[:LONGEST] for text in said),

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from einthoven.rhythm import LOWEST, NAMES
@@ -25,6 +26,7 @@ UNITS = {
     "qrs_ms": (95.0, 15.0),
     "beats": (0.0, 5.0),
 }
+GAP = 0.1  # s of exact zeros: no electrode is so quiet
 USUAL, SPREAD = np.array([UNITS[name] for name in NAMES]).T
 
 
@@ -82,7 +84,7 @@ class Hybrid(Backbone):
         self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None
     ) -> Float[np.ndarray, "batch feature"]:
         """Measure in millivolts, where padding and absent leads are 0; only then scale the amplitudes."""
-        ordered = self.ordered(ecg, leads)[0].cpu().numpy()
+        ordered = without_gaps(self.ordered(ecg, leads)[0].cpu().numpy(), self.wants.hertz)
         told = rhythm_features(ordered, self.wants.hertz, leads=self.wants.leads)
         if isinstance(self.wants.scale, tuple):
             told[:, [NAMES.index("r_mv"), NAMES.index("st_mv")]] /= self.wants.scale[1]
@@ -95,6 +97,18 @@ class Hybrid(Backbone):
     ) -> Float[np.ndarray, "batch feature"]:
         """Tell the scaled ECG by statistics; those of an absent lead are 0."""
         return np.asarray(np.arcsinh(wavelet_features(self.admit(ecg, leads).cpu().numpy())))
+
+
+def without_gaps(ecg: Float[np.ndarray, "row lead time"], hertz: float) -> Float[np.ndarray, "row lead time"]:
+    """Mark what is missing as NaN: stretches of exact zeros; a lead of nothing else is absent, and stays."""
+    zero, least = ecg == 0, max(2, round(GAP * hertz))
+    if ecg.shape[2] < least:
+        return ecg
+    whole = sliding_window_view(zero, least, axis=2).all(3)
+    inside = np.zeros(zero.shape, bool)
+    for shift in range(least):
+        inside[..., shift : shift + whole.shape[2]] |= whole
+    return np.where(inside & ~zero.all(2, keepdims=True), np.float32(np.nan), ecg)
 
 
 def beside(

@@ -32,6 +32,7 @@ class ViT(PatchBackbone):
     `drop` is the share of branches left out at the last block (stochastic depth).
     """
 
+    settled = ("size", "together", "special", "attention", "code")
     time: Tensor
     lead: Tensor | None
 
@@ -155,7 +156,11 @@ def embedding(samples: int, width: int, *, norms: bool) -> nn.Module:
 
 
 def begin(embed: nn.Module, blocks: Blocks, code: str) -> None:
-    """Draw first weights: of Glorot's range; for fixed codes small ones, ever smaller (ECG-JEPA)."""
+    """Draw first weights: of Glorot's range; for fixed codes small ones, ever smaller (ECG-JEPA).
+
+    There, patches begin at the size of an ECG scaled to an sd of 1. At the published 0.02 they are a seventh
+    of the codes, which are added before every block: a short training learns where a patch is, and no ECG.
+    """
     for layer in (*embed.modules(), *blocks.modules()):
         if isinstance(layer, nn.Linear):
             if code == "learned":
@@ -164,6 +169,7 @@ def begin(embed: nn.Module, blocks: Blocks, code: str) -> None:
                 nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    if code == "fixed":
+    if code == "fixed" and isinstance(embed, nn.Linear):
+        nn.init.trunc_normal_(embed.weight, std=embed.in_features**-0.5)
         for place, block in enumerate((b for b in blocks.blocks if isinstance(b, Block)), 1):
             block.soften((2 * place) ** 0.5)

@@ -17,7 +17,7 @@ from einthoven.bench.pace import Pace
 from einthoven.bench.table import SPELT, Table
 from einthoven.bench.words import write_markdown
 from einthoven.bench.write import write_csv, write_times
-from einthoven.data.files import alone, one_line
+from einthoven.data.files import alone, one_line, read_json
 from einthoven.data.store import open_store
 from einthoven.log import seconds_of
 from einthoven.run import Progress
@@ -97,7 +97,8 @@ class Bench:
         if reason := self.table.failed.get(cell):
             return f"failed: {reason}"
         if cell in self.table.firsts:
-            return "to start from"
+            alarms = read_json(self.place.run(cell) / "results.json").get("alarms", ())
+            return "; ".join(["to start from", *(f"Warning: {alarm}" for alarm in alarms)])
         found = self.table.finished[cell]
         value, name = found.score.value, SPELT[next(iter(found.scores))].removeprefix("macro ")
         return f"{name} {'undefined' if value != value else f'{value:.3f}'}, {found.facts.seconds:,.0f} s"

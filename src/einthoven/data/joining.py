@@ -196,7 +196,7 @@ def names_of(stores: Sequence[Store]) -> list[dict[str, str]]:
     """
     from pyarrow import parquet, types
 
-    owners: dict[str, tuple[str, bool]] = {}
+    owners: dict[str, tuple[Store, bool]] = {}
     told = []
     for store in stores:
         names = dict(zip(COLUMNS, COLUMNS, strict=True))
@@ -204,8 +204,15 @@ def names_of(stores: Sequence[Store]) -> list[dict[str, str]]:
             if field.name in COLUMNS or not has_values(store, field.name):
                 continue
             number = not (types.is_string(field.type) or types.is_list(field.type))
-            source, numbers = owners.setdefault(field.name, (store.source, number))
-            alike = source == store.source or (number and numbers)
+            owner, numbers = owners.setdefault(field.name, (store, number))
+            same = owner.source == store.source
+            if same and number != numbers:
+                warnings.warn(
+                    f"Column {field.name!r} holds {'numbers' if numbers else 'words'} in {owner.path} and "
+                    f"{'numbers' if number else 'words'} in {store.path}: in the join all of them are words.",
+                    stacklevel=2,
+                )
+            alike = same or (number and numbers)
             names[field.name] = field.name if alike else f"{store.source}/{field.name}"
         told.append(names)
     return told

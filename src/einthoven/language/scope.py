@@ -46,8 +46,9 @@ def polarities(text: str, spots: Sequence[Spot]) -> list[Polarity | None]:
 
     A modifier before its finding also reaches what "or" joins to that, across the commas of such a list or of
     one that a colon opens, and what follows at once and is of the same group; a hedge also what "and" joins;
-    neither leaves its brackets. One after its finding reaches back over "or" and "and" only. No modifier
-    reaches past another; where a negation and a hedge reach one finding, the negation holds.
+    neither leaves its brackets. One after its finding reaches back over "or" and "and" only, and so does the
+    answer behind a colon: "ischaemia: none". No modifier reaches past another; where a negation and a hedge
+    reach one finding, the negation holds. It also denies the age before what it denies: "no old infarct".
     """
     gaps = [_gap(text, before, after) for before, after in zip([None, *spots], [*spots, None], strict=True)]
     found: list[Polarity | None] = [None] * len(spots)
@@ -94,8 +95,15 @@ def _reach(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[i
     if stands == "either":
         heads = place == 0 or gaps[place].end or gaps[place].comma
         stands = "before" if heads or _meets(place, spots, gaps) else "after"
-    walk = _after if stands == "before" else _before
+    walk = _after if stands == "before" and not _answers(place, spots, gaps) else _before
     return walk(place, spots, gaps)
+
+
+def _answers(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> bool:
+    """Say whether a modifier is all that stands behind a finding and a colon."""
+    before, after = gaps[place], gaps[place + 1]
+    asked = place > 0 and spots[place - 1].kind == "finding" and before.colon and not before.words
+    return asked and not after.words and (place + 1 == len(spots) or after.end or after.comma)
 
 
 def _meets(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> bool:
@@ -117,8 +125,10 @@ def _after(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[i
     lists = gaps[place + 1].colon or any(spot.kind == "or" for spot in spots[place + 1 : stop])
     pairs = lists or spots[place].kind == "hedge"
     last, words, comma, joined, brackets = "", 0, False, False, ""
+    ages: list[int] = []  # before the next finding
     for at in range(place + 1, stop):
         gap, spot = gaps[at], spots[at]
+        ages = [*ages, at] if spot.kind == "age" else ages
         words, comma = words + gap.words, comma or gap.comma
         brackets = (brackets + gap.brackets).replace("()", "")
         if words > (0 if last or comma else FAR) or brackets.startswith(")"):
@@ -128,7 +138,9 @@ def _after(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[i
             if last and not joined and (comma or spot.group != last):
                 return
             yield at
-            last, words, comma, joined = spot.group, 0, False, False
+            if spots[place].kind == "negation":
+                yield from ages
+            last, words, comma, joined, ages = spot.group, 0, False, False, []
 
 
 def _before(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[int]:
@@ -143,4 +155,6 @@ def _before(place: int, spots: Sequence[Spot], gaps: Sequence[Gap]) -> Iterator[
             if seen and not joined:
                 return
             yield at
+            if spots[place].kind == "negation" and at and spots[at - 1].kind == "age" and gaps[at] == TIGHT:
+                yield at - 1
             seen, words, joined = True, 0, False

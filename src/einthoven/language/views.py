@@ -1,7 +1,7 @@
 """What a model may see of a report: nothing, who the patient is, all but its findings, or all."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite
 from typing import Any, Literal, get_args
 
@@ -14,12 +14,13 @@ from einthoven.language.reading import status_of
 from einthoven.language.surface import Forms
 from einthoven.parts import hint
 
-__all__ = ["View", "named", "seen"]
+__all__ = ["View", "labels_of", "named", "seen"]
 
 View = Literal["none", "context", "masked", "full"]
 
 WORD = re.compile(r"[^\W_]+|[^\s,*[\]-]")  # of a label: what means something in a form is left out
 YES = {"true", "yes", "ja", "1", "1.0"}
+LISTS = (list, tuple, np.ndarray)
 NO = {"false", "no", "nein", "nej", "0", "0.0"}
 
 
@@ -32,13 +33,13 @@ def named(word: str) -> View:
     raise ValueError(f"No view {word!r} of a report. Known: {', '.join(known)}.{hint(word, known)}")
 
 
-def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
+def seen(records: pd.DataFrame, view: View, hidden: Sequence[str] = ()) -> tuple[str, ...]:
     """Return one normalised text for each record, "" where there is none to see.
 
     "none": nothing. "context": a sentence from the columns age (years), sex, height (cm), weight (kg) and
     pacemaker, as far as there are any; never from site, device, nurse or report. "masked": the words of the
-    report that the lexicon does not know and that are no label of a task, with no mark where others stood:
-    how many there were tells, too. "full": the report.
+    report that the lexicon does not know and that are no label of a task, nor `hidden`, with no mark where
+    others stood: how many there were tells, too. "full": the report.
     """
     if view == "none":
         return ("",) * len(records)
@@ -53,7 +54,7 @@ def seen(records: pd.DataFrame, view: View) -> tuple[str, ...]:
     if view == "full":
         return _each(raw, _report)
     labels: Forms[str] = Forms()
-    for label in _labels(records):
+    for label in _worded({*labels_of(records), *hidden}):
         labels.add(label, label)
     return _each(raw, lambda report: _left(_report(report), labels))
 
@@ -64,13 +65,18 @@ def _each(raw: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
     return tuple(known[report] for report in raw)
 
 
-def _labels(records: pd.DataFrame) -> Iterator[str]:
-    """Yield the labels of all tasks, masked, in words: the columns that hold lists."""
-    for name in records:
-        lists = (value for value in records[name] if isinstance(value, (list, tuple, np.ndarray)))
-        for label in {label for value in lists for label in value if isinstance(label, str)}:
-            if any(map(str.isalnum, words := " ".join(WORD.findall(lexicon().mask(label))))):
-                yield words
+def labels_of(records: pd.DataFrame) -> set[str]:
+    """Return the labels of all tasks of a store: what stands in the columns that hold lists."""
+    columns = ([value for value in records[name] if isinstance(value, LISTS)] for name in records)
+    return {label for lists in columns for some in lists for label in some if isinstance(label, str)}
+
+
+def _worded(labels: Iterable[str]) -> Iterator[str]:
+    """Yield labels, masked, in words."""
+    for label in labels:
+        words = " ".join(WORD.findall(lexicon().mask(label)))
+        if any(map(str.isalnum, words)):
+            yield words
 
 
 def _left(text: str, labels: Forms[str]) -> str:

@@ -1,11 +1,14 @@
 """Which patches to read and which to hide: two index tensors, for `Patches.take`."""
 
+from math import floor
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from einthoven.types import PatchBackbone, Patches
 
+ROUNDING = 1e-9  # 10 x (1 - 0.8) is 1.9999999999999996
 Split = tuple[Int[Tensor, "batch kept"], Int[Tensor, "batch hidden"]]
 
 
@@ -22,7 +25,7 @@ def kept_of(count: int, share: float) -> int:
     """Return how many of `count` patches stay when a share is hidden: rounded down, never none, never all."""
     if count < 2:
         raise ValueError("A window of one patch has nothing to hide: say a shorter [backbone] patch.")
-    return min(max(int(count * (1 - share)), 1), count - 1)
+    return min(max(floor(count * (1 - share) + ROUNDING), 1), count - 1)
 
 
 def anywhere(patches: Patches, share: float) -> Split:

@@ -9,7 +9,7 @@ from torch import Tensor
 from einthoven.layers.pool import mean
 from einthoven.types import Method, PatchBackbone, Patches, Tokens
 
-LEAST_SD = 0.005  # of features of unit size: below, all ECGs look alike
+LEAST_SD = 0.06  # of features of unit size: below, all ECGs look alike
 LEAST_RANK = 2.0
 ENOUGH = 16  # records, to speak of a rank
 

@@ -1,5 +1,6 @@
 """Learn what reports say of each concept of the lexicon: what contrastive learning must beat."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -39,6 +40,7 @@ class Concepts(Method):
         self.backbone = backbone
         self.answer = nn.Linear(backbone.dim, len(lexicon().concepts))
         said = [tags(text) for text in corpus if text]
+        refuse_unread(said)
         counts = (
             torch.from_numpy(np.sum(said, axis=0)) if said else torch.full_like(self.answer.bias, torch.inf)
         )
@@ -84,6 +86,20 @@ class Concepts(Method):
     def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
         """Say whether all ECGs look alike."""
         return all_alike(logs, {"ecg": "ECG"})
+
+
+def refuse_unread(said: Sequence[Float[np.ndarray, " concept"]]) -> None:
+    """Refuse training reports in which the lexicon finds nothing; of many, say so."""
+    few = sum(bool(found.any()) for found in said)
+    about = "the lexicon, which knows German, English and Swedish, finds"
+    if said and not few:
+        raise ValueError(
+            f"Method 'concepts': {about} no concept in any of {len(said):,} training reports; say [method] "
+            "name = 'dual', which learns from their words."
+        )
+    if few < len(said) / 2:
+        told = f"{about} a concept in {few:,} of {len(said):,} training reports only"
+        warnings.warn(f"Method 'concepts': {told}; what it does not find counts as absent.", stacklevel=3)
 
 
 @lru_cache(maxsize=100_000)

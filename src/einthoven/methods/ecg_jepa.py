@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from einthoven.layers.attention import Blocks, sincos, three
@@ -20,7 +21,7 @@ from einthoven.layers.mask import (
 )
 from einthoven.layers.masked import collapsed, spread
 from einthoven.layers.pool import mean
-from einthoven.types import Batch, Method, Outputs, PatchBackbone, Tokens
+from einthoven.types import Batch, Method, Outputs, PatchBackbone, Patches, Tokens
 
 __all__ = ["ECGJEPA"]
 
@@ -88,7 +89,10 @@ class ECGJEPA(Method):
         each = F.smooth_l1_loss(guess.float(), target, reduction="none").mean(2)
         real = torch.ones_like(each) if hidden.real is None else hidden.real.to(each.dtype)
         loss = (each * real).sum() / real.sum().clamp(min=1)
-        return {"loss": loss} | ({} if self.training else spread(Tokens(taught, patches.real)))
+        if self.training:
+            return {"loss": loss}
+        told = spread(Tokens(taught, patches.real))
+        return {"loss": loss, "over_place": loss / by_place(taught, patches, hide)} | told
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
@@ -99,5 +103,22 @@ class ECGJEPA(Method):
         torch._foreach_lerp_(slow, fast, pace)
 
     def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
-        """Say whether all ECGs look alike."""
-        return collapsed(logs)
+        """Say whether all ECGs look alike, or are guessed by where a patch is."""
+        if (over := logs.get("over_place", 0.0)) < 1:
+            return collapsed(logs)
+        return (
+            *collapsed(logs),
+            f"Hidden features are guessed no better than by their place alone (over_place {over:.2f}, good "
+            "below 1): so far it has learned where a patch is, and no ECG. Say more [train] steps.",
+        )
+
+
+def by_place(
+    taught: Float[Tensor, "batch patch dim"], patches: Patches, hide: Int[Tensor, "batch hidden"]
+) -> Float[Tensor, ""]:
+    """Return the loss of a guess that sees no ECG: at each place the mean of the batch's features there."""
+    real = torch.ones_like(taught[..., 0]) if patches.real is None else patches.real.to(taught.dtype)
+    usual = (taught * real[..., None]).sum(0) / real.sum(0).clamp(min=1)[:, None]
+    each = F.smooth_l1_loss(usual.expand_as(taught), taught, reduction="none").mean(2).gather(1, hide)
+    real = real.gather(1, hide)
+    return (each * real).sum() / real.sum().clamp(min=1)

@@ -19,6 +19,7 @@ from einthoven.types import LEADS, Batch, Method, Outputs, PatchBackbone, Patche
 
 __all__ = ["VQVAE"]
 
+LEAST_WORDS = 4.0  # codes in use at one place, over the ECGs of a batch: below, they name the place
 LEAST_USE = 0.25  # of the codes, by perplexity: below, the codebook is collapsing
 
 
@@ -74,7 +75,7 @@ class VQVAE(Method):
             "loss/reconstruction": missed,
             "loss/commitment": said.commitment,
             "perplexity": said.perplexity,
-        }
+        } | ({} if self.training else {"perplexity_of_place": of_place(said.code)})
 
     def said(self, patches: Patches) -> Quantised:
         """Say patches in codes."""
@@ -107,11 +108,26 @@ class VQVAE(Method):
         return redraw(self.decode(self.said(patches).values, patches), patches, self.backbone, batch)
 
     def alarms(self, logs: Mapping[str, float]) -> Sequence[str]:
-        """Say whether few codes do all the work."""
-        codes, used = len(self.codebook.counts), logs.get("perplexity")
-        if used is None or used >= LEAST_USE * codes:
+        """Say whether few codes do all the work, or codes that name the place and not the ECG."""
+        codes = len(self.codebook.counts)
+        used = logs.get("validation_perplexity", logs.get("perplexity", codes))
+        if logs.get("perplexity_of_place", LEAST_WORDS) < LEAST_WORDS:
+            return (
+                f"The codes name places: {logs['perplexity_of_place']:.1f} of them are in use at one place "
+                f"(healthy from {LEAST_WORDS:g}), so all ECGs are said alike. Say more [train] steps.",
+            )
+        if used >= LEAST_USE * codes:
             return ()
         return (
             f"The codebook is collapsing: perplexity {used:.1f} of {codes} codes (healthy from "
             f"{LEAST_USE * codes:g}). Lower [train] lr, [method] decay (codes follow faster) or codes.",
         )
+
+
+def of_place(code: Int[Tensor, "batch patch"]) -> Float[Tensor, ""]:
+    """Return how many codes a batch has at one place, mean over places: exp(entropy); no absent leads."""
+    each = []
+    for place in code.T:
+        share = torch.bincount(place[place >= 0]) / (place >= 0).sum().clamp(min=1)
+        each.append(torch.special.entr(share).sum().exp())
+    return torch.stack(each).mean()

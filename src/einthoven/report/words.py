@@ -102,10 +102,11 @@ def headline(run: Run) -> str:
                 f"and {many(taught['reports'], 'report')}, {taught['different']:,} of them different: "
                 "report-supervised, not self-supervised"
             )
+        alarms = "".join(f" Warning: {alarm}" for alarm in run.results.get("alarms", ()))
         return (
             f"{network(run)} learned from {whose(run, train)} of {run.store.get('title', 'a store')} "
             f"{how}; the test set took no part. What it learned shows when a labelled run starts "
-            "from it, or in what “einthoven evaluate” finds."
+            f"from it, or in what “einthoven evaluate” finds.{alarms}"
         )
     few = len(run.labels) <= 8
     goal = (

@@ -25,7 +25,7 @@ class Precomputed(Text):
     """One token per report: its row in the file at `path`, an .npz or .safetensors with two arrays.
 
     `vectors` (text, dim) are numbers. `keys` (text, 16) are bytes, which tell no report: of each text as a
-    model sees it (`einthoven.language.normalise`), `hashlib.blake2b(text.encode(), digest_size=16).digest()`.
+    model sees it (`language.views.seen`), `hashlib.blake2b(text.encode(), digest_size=16).digest()`.
 
     An `unknown` text is refused, or counts as missing. The file must have the `dim` that is said (0: any) and
     know some report of training; a run that was trained with one file does not take another.
@@ -71,6 +71,11 @@ class Precomputed(Text):
                 f"{self.path} has no vector of {text[:60]!r}: add it, or say [text] unknown = 'missing'."
             )
         return self.vectors[:0] if row is None else self.vectors[row : row + 1]
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Refuse a file that lacks a text of this run."""
+        for text in set(texts):
+            self.found(text)
 
     @property
     def fingerprint(self) -> str:
