@@ -14,10 +14,12 @@ from einthoven.assemble import assemble
 from einthoven.bench.reported import FILE, hardest, scored
 from einthoven.bench.reported import Said as Line
 from einthoven.bench.table import Referee
-from einthoven.data.store import Store
+from einthoven.data.store import Store, open_store
+from einthoven.embedding import Asked, Options, judge_embeddings
 from einthoven.evaluate import macro_auroc, macro_of, paired, rmse
 from einthoven.methods.concepts import Concepts
 from einthoven.plan import plan
+from einthoven.predict import load
 from einthoven.report import report
 from einthoven.run import train
 from einthoven.texts.tfidf import TfIdf
@@ -187,6 +189,47 @@ def test_reports_of_validation_and_test_teach_nothing(way: str, tmp_path: Path) 
         rows[row]["report"] = "atrial fibrillation, xylophone"
     taught = fits(assemble(plan(made, store_of(tmp_path / "taught", rows)), "cpu").method, way)
     assert any(not np.array_equal(known, taught[name]) for name, known in fitted[0].items())
+
+
+def test_a_run_remembers_what_its_masked_reports_did_not_show(tmp_path: Path) -> None:
+    """A text that comes without the store is masked as training's were: of all labels of store and task."""
+    rows = [
+        {
+            "big": i % 2,
+            "patient": i // 2,
+            "found": [["Takotsubo"], ["Brugada-Muster"]][i % 2],
+            "kind": ["Yamaguchi", "Barlow"][i % 2],
+            "report": f"Sinusrhythmus. Brugada-Muster, Takotsubo, Barlow, xylophon {i % 5}",
+        }
+        for i in range(120)
+    ]
+    store = store_of(tmp_path / "store", rows)
+    made = RECIPE | {"text": {"name": "hashed", "view": "masked"}, "task": {"column": "kind"}}
+    made |= {"loss": {"name": "cross_entropy"}, "train": RECIPE["train"] | {"epochs": 1}}
+    run = train(made, store.path, tmp_path / "run")
+    assert set(plan(made, store).texts or ()) == {f"xylophon {i}" for i in range(5)}
+    model = load(run, "cpu")
+    assert model.shown(rows[0]["report"]) == "xylophon 0"
+    with pytest.raises(ValueError, match="leaves nothing of this text"):
+        model.shown("Takotsubo, Yamaguchi")
+
+
+def test_a_column_that_was_read_as_statements_is_no_text(tmp_path: Path) -> None:
+    rows = [{"big": i % 2, "patient": i, "befund": ["linkstyp", "sinusrhythmus"]} for i in range(40)]
+    store = store_of(tmp_path / "store", rows)
+    with pytest.raises(ValueError, match="'befund' of .* holds lists: .*Call it 'report'"):
+        plan(RECIPE | {"text": RECIPE["text"] | {"column": "befund"}}, store)
+
+
+def test_features_of_a_run_without_texts_are_judged(store: Store, tmp_path: Path) -> None:
+    """Where ECGs are read alone, neither [text] nor the reports of a store are of any account."""
+    mute = train(RECIPE | {"text": {"name": "hashed", "view": "none"}}, store.path, tmp_path / "mute")
+    said = [{"big": i % 2, "patient": i // 2, "report": "Trace only requested."} for i in range(80)]
+    for other in (store, store_of(tmp_path / "said", said)):
+        found = judge_embeddings(mute, other, Asked(what="knn", task="big"), Options(resamples=10))
+        assert found.figures["rows"]
+    with pytest.raises(ValueError, match="'report' says nothing of an ECG, as in 'Trace only requested.'"):
+        plan(RECIPE, open_store(tmp_path / "said"))
 
 
 def fits(method: Any, way: str) -> dict[str, np.ndarray]:

@@ -88,6 +88,13 @@ def test_rare_concepts_are_not_learned_and_the_rest_begin_at_their_share() -> No
         Concepts(Lines(), least=-1)
 
 
+def test_reports_that_the_lexicon_cannot_read_are_refused_and_few_are_told() -> None:
+    with pytest.raises(ValueError, match="finds no concept in any of 3 training reports; say .*'dual'"):
+        Concepts(Lines(), ["rythme sinusal", "", "fibrillation auriculaire", "normal"])
+    with pytest.warns(UserWarning, match="finds a concept in 1 of 3 training reports only"):
+        Concepts(Lines(), ["rythme sinusal", "af", "normal"])
+
+
 def test_each_text_is_tagged_once() -> None:
     method = Concepts(Lines(), TEXTS)
     for _ in range(3):

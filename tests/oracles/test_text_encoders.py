@@ -322,6 +322,9 @@ def test_precomputed_looks_up_by_text(ending: str, tmp_path: Path) -> None:
     assert real[:, 0].tolist() == [True, False, True]
     with pytest.raises(ValueError, match="no vector of 'other'"):
         text(["other"])
+    text.check(["infarct", "sinus rhythm", ""])
+    with pytest.raises(ValueError, match="has no vector of 'other'"):
+        text.check(["infarct", "other"])
     lenient = parts.build("texts", {"name": "precomputed", "path": path, "unknown": "missing"})
     assert lenient(["other", "infarct"]).real[:, 0].tolist() == [False, True]
 
