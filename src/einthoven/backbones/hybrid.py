@@ -26,7 +26,7 @@ UNITS = {
     "qrs_ms": (95.0, 15.0),
     "beats": (0.0, 5.0),
 }
-GAP = 0.1  # s of exact zeros: no electrode is so quiet
+GAP = 0.3  # s of exact zeros: no electrode is so quiet for so long
 USUAL, SPREAD = np.array([UNITS[name] for name in NAMES]).T
 
 
