@@ -104,7 +104,7 @@ def benching() -> Iterator[Callable[["Standing"], None]]:
         def watch(now: "Standing") -> None:
             bar.update(task, description=standing_told(now), completed=now.finished, total=now.cells)
             if now.ended:
-                left = "" if now.finished == now.cells else f"; {lasting(now.left)} left"
+                left = "" if now.finished == now.cells else f"; {left_told(now)}"
                 line = f"{now.finished}/{now.cells} {now.cell}: {now.ended}{left}"
                 bar.console.print(line, highlight=False) if watched else print(line, flush=True)
 
@@ -115,13 +115,18 @@ def standing_told(now: "Standing") -> str:
     """Tell what a bench is at."""
     if now.reading:
         return f"reading finished runs: {now.cell}"
-    left = f"{lasting(now.left)} left"
+    left = left_told(now)
     if now.run is None:
         return left
     done = f"{100 * now.run.step / max(now.run.steps, 1):.0f} %"
     rate = now.run.records_per_second
     speed = f"  {rate:,.0f} records/s" if rate == rate else ""
     return f"{left}  {now.cell}: {now.run.what} {done}{speed}"
+
+
+def left_told(now: "Standing") -> str:
+    """Tell how long a bench will still take, as far as that is known."""
+    return f"{'at least ' if now.more and now.left == now.left else ''}{lasting(now.left)} left"
 
 
 def lasting(seconds: float) -> str:

@@ -29,7 +29,7 @@ from einthoven.bench.pace import Pace
 from einthoven.bench.runner import Bench, command
 from einthoven.bench.table import Table
 from einthoven.data.store import Store
-from einthoven.show import lasting, standing_told
+from einthoven.show import lasting, left_told, standing_told
 
 RECIPE = """
 [split]
@@ -540,6 +540,17 @@ def test_time_left_comes_from_the_nearest_likeness() -> None:
     pace.stands(running, 0.75)
     assert pace.left([running, cell("all", "fcn", seed=1)]) == pytest.approx(40 * 0.25 + 20)
     assert lasting(pace.left([])) == "0 s"
+
+
+def test_runs_to_start_from_say_nothing_of_those_that_start_from_them() -> None:
+    begun, cell = Cell("first", "dtw", "", 0, {}), Cell("all@0.1", "probe", "dtw", 0, {})
+    pace = Pace(lambda: 0.0)
+    pace.took(begun, 600)
+    ahead = [Cell("first", "dtw", "", 1, {}), cell]
+    assert pace.left(ahead) == 600 and pace.blind(ahead)
+    assert left_told(Standing(1, 3, cell, pace.left(ahead), more=True)) == "at least 10 min left"
+    pace.took(cell, 20)
+    assert pace.left([cell, *ahead]) == 640 and not pace.blind(ahead)
 
 
 def test_ray_that_is_not_installed_is_one_line(

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 
-from einthoven.bench.asked import Cell
+from einthoven.bench.asked import FIRST, Cell
 
 
 class Pace:
-    """Remembers what cells cost; a cell that is like none costs what cells do on average."""
+    """Remembers what cells cost; one that is like none costs what such cells do on average.
+
+    Runs to start from are no such cells as those that start from them, nor the other way round.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -51,16 +54,37 @@ class Pace:
 
     def left(self, ahead: Iterable[Cell], workers: int = 1) -> float:
         """Return the seconds until all cells ahead, the running ones among them, are done."""
-        here = self.projected()
-        usual = fmean(here.values()) if here else math.nan
-        total = 0.0
+        each = self.each(ahead)
+        known = [seconds for seconds in each if not math.isnan(seconds)]
+        return sum(known) / max(workers, 1) if known or not each else math.nan
+
+    def blind(self, ahead: Iterable[Cell]) -> bool:
+        """Say whether nothing is known of some cells ahead, so that there is more left than `left` says."""
+        return any(map(math.isnan, self.each(ahead)))
+
+    def each(self, ahead: Iterable[Cell]) -> list[float]:
+        """Return what is left of each cell ahead, in seconds, NaN where nothing like it is known."""
+        here, told = self.projected(), []
         for cell in ahead:
+            alike_now = [seconds for other, seconds in here.items() if first(other) == first(cell)]
+            usual = fmean(alike_now) if alike_now else math.nan
             known = self.guess(cell)
             whole = here.get(cell, usual if math.isnan(known) else known)
-            total += whole * (1 - self.running.get(cell, (0, 0, 0))[2])
-        return total / max(workers, 1)
+            told.append(whole * (1 - self.running.get(cell, (0, 0, 0))[2]))
+        return told
+
+
+def first(cell: Cell) -> bool:
+    """Say whether others start from a cell."""
+    return cell.task == FIRST
 
 
 def alike(cell: Cell) -> tuple[tuple[str, ...], ...]:
     """List what a cell has in common with others, the closest likeness first."""
-    return (cell.recipe, cell.task, cell.arm), (cell.recipe, cell.task), (cell.recipe,), ()
+    kind = (str(first(cell)),)
+    return (
+        (*kind, cell.recipe, cell.task, cell.arm),
+        (*kind, cell.recipe, cell.task),
+        (*kind, cell.recipe),
+        kind,
+    )

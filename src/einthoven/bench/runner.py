@@ -33,6 +33,7 @@ class Standing(NamedTuple):
     run: Progress | None = None  # of the cell, while it runs
     ended: str = ""  # what became of the cell, once it has ended
     reading: bool = False  # cells that are finished already: `finished` of `cells` are read
+    more: bool = False  # is left than `left`: nothing is known yet of some cells
 
 
 Tell = Callable[[Standing], None]
@@ -90,7 +91,7 @@ class Bench:
         """Say where the bench stands."""
         ahead = self.ahead(self.every)
         left, cells = self.pace.left(ahead, self.workers), len(self.every)
-        return Standing(cells - len(ahead), cells, cell, left, run, ended)
+        return Standing(cells - len(ahead), cells, cell, left, run, ended, more=self.pace.blind(ahead))
 
     def ended(self, cell: Cell) -> str:
         """Say what became of a cell."""
