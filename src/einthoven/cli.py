@@ -218,7 +218,9 @@ def predict(
     """
     from einthoven import python, show
 
-    said = python.predict(run, files, show.options_of(sets), text=text, trust=trust)
+    with show.counting("Answering") as progress:
+        how: dict[str, Any] = {"text": text, "trust": trust, "progress": progress}
+        said = python.predict(run, files, show.options_of(sets), **how)
     typer.echo(said.to_json(orient="records", indent=1) if json else show.table(said))
     if text:
         typer.echo(show.read_told(run), err=True)
@@ -235,7 +237,8 @@ def embed(
     """Write one vector per ECG of a store that the model can read."""
     from einthoven import python, show
 
-    vectors = python.embed(run, store, which=which, trust=trust)
+    with show.counting("Embedding") as progress:
+        vectors = python.embed(run, store, which=which, trust=trust, progress=progress)
     typer.echo(show.saved(vectors, out, of=len(python.open(store))))
 
 
@@ -279,7 +282,8 @@ def evaluate(
     from einthoven import python, show
 
     how: dict[str, Any] = {"task": task, "out": out, "which": which, "trust": trust}
-    told = python.evaluate(what, run, data, options=show.options_of(sets), **how)
+    with show.counting("Embedding") as progress:
+        told = python.evaluate(what, run, data, options=show.options_of(sets), progress=progress, **how)
     typer.echo(show.evaluation_told(*told))
 
 

@@ -5,6 +5,7 @@ The task may be another than the run was trained for; a run that learned without
 
 import re
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,12 +14,12 @@ import numpy as np
 
 from einthoven import recipe as recipes
 from einthoven.assemble import fill_fitted, network
-from einthoven.data.loader import Reader, Windows
+from einthoven.data.loader import Progress, Reader, Windows, counted, unheard
 from einthoven.data.split import NAMES
 from einthoven.data.store import Store
 from einthoven.data.task import BINARY, is_list, listed, numbers, own_name, spell
 from einthoven.evaluate.embed import features
-from einthoven.evaluate.jobs import JOBS, Folds, How, Judge, Row, rows
+from einthoven.evaluate.jobs import JOBS, Folds, How, Judge, Row, rows, splits_of
 from einthoven.evaluate.nearest import Vectors
 from einthoven.parts import hint
 from einthoven.plan import Plan, plan
@@ -76,15 +77,19 @@ class Found(NamedTuple):
     test: Vectors
 
 
-def judge_embeddings(run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False) -> Found:
-    """Embed train, validation and test, and judge; every figure is {value, low, high}."""
+def judge_embeddings(
+    run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False, progress: Progress = unheard
+) -> Found:
+    """Embed the splits that are asked of, and judge; every figure is {value, low, high}."""
     began = time.perf_counter()
     model = load(run, trust=trust)
     planned = planned_for(model, store, asked.task)
     judge = Judge(planned.task.kind, planned.task.labels, how)
-    windows = Windows(Reader(planned.store, planned.wants), model.stride)
-    mine = embedded(model.method, windows, planned, asked.which)
-    other = embedded(untrained(model), windows, planned, asked.which) if how.untrained else None
+    splits = splits_of(asked.what)
+    told = counted(progress, many(planned, splits) * (1 + how.untrained))
+    windows = Windows(Reader(planned.store, planned.wants), model.stride, told)
+    mine = embedded(model.method, windows, planned, asked.which, splits)
+    other = embedded(untrained(model), windows, planned, asked.which, splits) if how.untrained else None
     unfit = {job: judge.unfit(job, mine) for job in JOBS}
     if asked.what != "all" and unfit[asked.what]:
         raise ValueError(f"{asked.what} on {planned.task.name!r}: {unfit[asked.what]}.")
@@ -153,20 +158,27 @@ def untrained(model: Model) -> Method:
     return made.to(next(model.method.parameters()).device)
 
 
-def embedded(method: Method, windows: Windows, planned: Plan, which: str) -> Folds:
-    """Embed the records of each split: the mean of a named output over the windows of each."""
+def many(planned: Plan, splits: Collection[str] = NAMES) -> int:
+    """Count the records of some splits."""
+    return sum(len(some) for name, some in planned.split.named().items() if name in splits)
+
+
+def embedded(
+    method: Method, windows: Windows, planned: Plan, which: str, splits: Collection[str] = NAMES
+) -> Folds:
+    """Embed the records of some splits: the mean of a named output over the windows of each.
+
+    Records of the others are there, to be counted, with vectors of no numbers.
+    """
     refuse_read(which)
     patient = planned.store.records["patient_id"].to_numpy(dtype=object).astype(str)
-    return Folds(
-        *(
-            Vectors(
-                features(method, windows, some, which=which),
-                planned.truth[some].astype(np.float64),
-                patient[some],
-            )
-            for some in planned.split.named().values()
-        )
-    )
+    made = []
+    for name, some in planned.split.named().items():
+        vector = np.zeros((len(some), 0), np.float32)
+        if name in splits:
+            vector = features(method, windows, some, which=which)
+        made.append(Vectors(vector, planned.truth[some].astype(np.float64), patient[some]))
+    return Folds(*made)
 
 
 def counts(folds: Folds) -> dict[str, dict[str, int]]:

@@ -1,6 +1,6 @@
 """What a recipe means on one store: the task, the split, the signal, and the records that take part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -72,10 +72,10 @@ class Plan:
         """How windows become one answer."""
         return self.crop.pool or usual_pool(self.task)
 
-    def windows(self) -> Windows:
-        """Return the windows at use."""
+    def windows(self, told: Callable[[int], None] = lambda records: None) -> Windows:
+        """Return the windows at use; `told` hears of records that are done."""
         reader = Reader(self.store, self.wants, self.task.scaled(self.truth), texts=self.texts)
-        return Windows(reader, self.crop.stride or self.wants.seconds / 2)
+        return Windows(reader, self.crop.stride or self.wants.seconds / 2, told)
 
 
 def plan(recipe: Mapping[str, Any], store: Store, after: Sequence[Path] = ()) -> Plan:

@@ -14,7 +14,7 @@ from einthoven import recipe as recipes
 from einthoven.assemble import best_device, network
 from einthoven.checkpoint import load_weights
 from einthoven.data.files import read_json
-from einthoven.data.loader import Reader, Windows
+from einthoven.data.loader import Progress, Reader, Windows, counted, unheard
 from einthoven.data.opening import read_files
 from einthoven.data.signal import prepare
 from einthoven.data.store import Store
@@ -135,6 +135,7 @@ def predict(
     *,
     text: str = "",
     trust: bool = False,
+    progress: Progress = unheard,
 ) -> pd.DataFrame:
     """Answer for every ECG in some files: one line per ECG, one column per label.
 
@@ -146,10 +147,13 @@ def predict(
     for record in read_files(list(files), options or {}):
         said = dict(zip(model.labels, model.answer(record, text).tolist(), strict=True))
         lines.append({"record_id": record.record_id} | said)
+        progress(len(lines), 0)  # nobody knows how many the files hold
     return pd.DataFrame(lines, columns=["record_id", *model.labels])
 
 
-def embed(run: Path, store: Store, *, which: str = "features", trust: bool = False) -> pd.DataFrame:
+def embed(
+    run: Path, store: Store, *, which: str = "features", trust: bool = False, progress: Progress = unheard
+) -> pd.DataFrame:
     """Return one vector per record that the model can read (columns 0, 1 ...), with record and patient ids.
 
     Records that are too short, or lack a lead that the model needs, have none.
@@ -164,7 +168,8 @@ def embed(run: Path, store: Store, *, which: str = "features", trust: bool = Fal
             f"No ECG of {store.path} has the {model.wants.seconds:g} s and the leads "
             f"{', '.join(model.wants.leads)} that this model reads."
         )
-    vectors = features(model.method, Windows(reader, model.stride), rows, which=which)
+    windows = Windows(reader, model.stride, counted(progress, len(rows)))
+    vectors = features(model.method, windows, rows, which=which)
     ids = store.records.iloc[rows][["record_id", "patient_id"]].reset_index(drop=True)
     return pd.concat([ids, pd.DataFrame(vectors, columns=[str(i) for i in range(vectors.shape[1])])], axis=1)
 

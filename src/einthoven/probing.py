@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 
 from einthoven.assemble import Job
+from einthoven.data.loader import Progress, Windows, counted, unheard
 from einthoven.evaluate.embed import evaluating, numbers, pooled
 from einthoven.evaluate.knn import NEIGHBOURS, average, choice, votes
 from einthoven.evaluate.nearest import Vectors
@@ -15,27 +16,28 @@ from einthoven.heads.neighbours import Neighbours
 from einthoven.heads.probe import Probe
 
 
-def fit_probe(job: Job) -> dict[str, float]:
+def fit_probe(job: Job, progress: Progress = unheard) -> dict[str, float]:
     """Fit head `probe` or `neighbours` on the features of the training records, and return a line of log.
 
     Validation chooses the penalty, or how many neighbours vote, by what its records are judged by: windows
     pooled as in use. Augmentation, optimiser and schedule take no part.
     """
     began, head = time.perf_counter(), only_probe(job)
+    seen = job.plan.windows(counted(progress, len(job.plan.split.train) + len(job.plan.split.validation)))
     if isinstance(head, Probe):
-        fit_linear(job, head)
+        fit_linear(job, head, seen)
     else:
-        fill_shelf(job, head)
+        fill_shelf(job, head, seen)
     seconds = time.perf_counter() - began
     rate = len(job.plan.split.train) / seconds
     return {"epoch": 0, "step": 0, "seconds": seconds, "records_per_second": rate, "waiting": 0.0}
 
 
-def fit_linear(job: Job, probe: Probe) -> None:
+def fit_linear(job: Job, probe: Probe, seen: Windows) -> None:
     """Fit logistic regression (one label against all else), or ridge for a regression, on windows."""
     planned = job.plan
-    train_x, train = windows(job, planned.split.train)
-    validation_x, validation = windows(job, planned.split.validation)
+    train_x, train = read(job, seen, planned.split.train)
+    validation_x, validation = read(job, seen, planned.split.validation)
     truth = planned.task.scaled(planned.truth).astype(np.float64)
     place = np.searchsorted(planned.split.validation, validation)
     judged = truth[planned.split.validation]
@@ -53,12 +55,12 @@ def fit_linear(job: Job, probe: Probe) -> None:
     probe.take(*(torch.from_numpy(np.asarray(x)) for x in (mean, scale, weights[:-1], weights[-1])))
 
 
-def fill_shelf(job: Job, head: Neighbours) -> None:
+def fill_shelf(job: Job, head: Neighbours, seen: Windows) -> None:
     """Put the training records, each the mean of its windows, where the windows of others look for them."""
     planned, kind = job.plan, job.plan.task.kind
     rows, judged_rows = planned.split.train, planned.split.validation
-    train_x, train = windows(job, rows)
-    query, validation = windows(job, judged_rows)
+    train_x, train = read(job, seen, rows)
+    query, validation = read(job, seen, judged_rows)
     shelf = pooled([(np.searchsorted(rows, train), train_x)], len(rows), "mean").astype(np.float32)
     truth = planned.task.scaled(planned.truth).astype(np.float64)
     ks = [k for k in NEIGHBOURS if k <= len(rows)]
@@ -85,13 +87,13 @@ def only_probe(job: Job) -> Probe | Neighbours:
     return probes[0]
 
 
-def windows(
-    job: Job, rows: Int[np.ndarray, " record"]
+def read(
+    job: Job, seen: Windows, rows: Int[np.ndarray, " record"]
 ) -> tuple[Float[np.ndarray, "window feature"], Int[np.ndarray, " window"]]:
     """Return what the probe reads of every window of some records, and whose each window is."""
     answer = evaluating(job.method, "fp32")  # as it will answer
     features, owners = [], []
-    for place, batch in job.plan.windows().batches(rows):
+    for place, batch in seen.batches(rows):
         features.append(numbers(answer(batch)["pooled"]).astype(np.float32))
         owners.append(rows[place])
     return np.concatenate(features), np.concatenate(owners)

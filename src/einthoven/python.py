@@ -119,6 +119,7 @@ def predict(
     *,
     text: str = "",
     trust: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
     """Answer for ECG files: one line per ECG, one column per label.
 
@@ -126,14 +127,20 @@ def predict(
     `trust` lets a run name parts outside einthoven, whose code is then executed.
     """
     several = [files] if isinstance(files, str | Path) else files
-    return predict_files(Path(run), [Path(file) for file in several], options, text=text, trust=trust)
+    how: dict[str, Any] = {"text": text, "trust": trust, "progress": progress}
+    return predict_files(Path(run), [Path(file) for file in several], options, **how)
 
 
 def embed(
-    run: str | Path, store: str | Path, *, which: str = "features", trust: bool = False
+    run: str | Path,
+    store: str | Path,
+    *,
+    which: str = "features",
+    trust: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
     """Return one vector per ECG of a store that the model can read."""
-    return embed_store(Path(run), open_store(Path(store)), which=which, trust=trust)
+    return embed_store(Path(run), open_store(Path(store)), which=which, trust=trust, progress=progress)
 
 
 def evaluate(
@@ -145,33 +152,34 @@ def evaluate(
     out: str | Path | None = None,
     which: str = "features",
     options: Mapping[str, Any] | None = None,
-    trust: bool = False,
+    **how: Any,
 ) -> tuple[dict[str, Any], Path]:
     """Judge the embeddings of a run: `what` of `einthoven.embedding.QUESTIONS`. Return figures and file.
 
     `task` is one of the store, a column, or "column > number"; by default what the run was trained for.
     `options` are those of `einthoven.embedding.Options`: distance, untrained, map, seed ... The figures go
     to `out`, a .json (by default RUN/evaluate/TASK.WHAT.json, with what else is not as usual in its name),
-    and a map of the test records beside it, .svg and .png.
+    and a map of the test records beside it, .svg and .png. `how`: `trust`, as in `predict`, and `progress`,
+    which hears of records that are embedded, and of all.
     """
     if out is not None and Path(out).suffix != ".json":
         raise ValueError(
             f"The figures are written as .json, and maps beside them: --out {out}.json, not {out}."
         )
     asked = Asked(what=what, task=task, which=which)
-    how: Options = call(Options, options or {}, where="--set")
-    if how.map == "umap":
+    judging: Options = call(Options, options or {}, where="--set")
+    if judging.map == "umap":
         umap()  # before the work, not after it
     place = Path(run) / "evaluate" if out is None else Path(out).parent
     if out is not None or (Path(run) / "results.json").is_file():  # else `judge` says that it is no run
         make_folder(place)  # before the work, too
     judge = {"leads": judge_leads, "zeroshot": judge_zeroshot}.get(what, judge_embeddings)
-    found = judge(Path(run), open_store(Path(store)), asked, how, trust=trust)
+    found = judge(Path(run), open_store(Path(store)), asked, judging, **how)
     file = place / f"{usual_name(Path(run), found.figures)}.json" if out is None else Path(out)
     write_json(file, found.figures)  # first: no map is worth them
     for kind in (".svg", ".png"):
         words = map_words(found.figures)
-        draw_space(file.with_suffix(kind), found.test, words, distance=how.distance, way=how.map)
+        draw_space(file.with_suffix(kind), found.test, words, distance=judging.distance, way=judging.map)
     return found.figures, file
 
 

@@ -5,7 +5,7 @@ all leads at once, no tokens at all for one that relates pieces of leads (`vit`)
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from einthoven.data.loader import Reader, Windows
+from einthoven.data.loader import Progress, Reader, Windows, counted, unheard
 from einthoven.data.store import Store
 from einthoven.ecg import LEADS, Signal, lead_name
-from einthoven.embedding import Asked, Found, Options, embedded, planned_for, told_of, untrained
+from einthoven.embedding import Asked, Found, Options, embedded, many, planned_for, told_of, untrained
 from einthoven.evaluate.compare import paired
 from einthoven.evaluate.embed import answers
 from einthoven.evaluate.figures import figure
@@ -81,7 +81,9 @@ def members(name: str, said: str, wants: Signal) -> Leads:
     return found
 
 
-def judge_leads(run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False) -> Found:
+def judge_leads(
+    run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False, progress: Progress = unheard
+) -> Found:
     """Judge a run with each set of leads; every figure is {value, low, high}, `against_all` the difference.
 
     Its own head answers where it learned the task. A linear probe of its features is fitted with all leads
@@ -92,13 +94,16 @@ def judge_leads(run: Path, store: Store, asked: Asked, how: Options, *, trust: b
     sets = lead_sets(how.leads, model.wants)
     planned = with_leads(planned, sets)
     judge = Judge(planned.task.kind, planned.task.labels, how)
-    mine = views(model.method, model, planned, sets, asked.which)
-    other = views(untrained(model), model, planned, sets, asked.which) if how.untrained else None
+    own, networks = is_own(model, planned), 1 + how.untrained
+    records = many(planned) * networks + (many(planned, ["test"]) if own else 0)
+    shown = windows_of(model, planned, sets, counted(progress, records * len(sets)))
+    mine = views(model.method, planned, shown, asked.which)
+    other = views(untrained(model), planned, shown, asked.which) if how.untrained else None
     solve = ridge if planned.task.kind == "regression" else logistic
     table: list[Row] = []
     about: Row = {}
-    if is_own(model, planned):
-        said = {name: own_answers(model, planned, keep) for name, keep in sets.items()}
+    if own:
+        said = {name: own_answers(model, planned, windows) for name, windows in shown.items()}
         table += told_rows("own head", said, None, mine, judge, sets, about)
     for job, fitted in (("probe", shown_fewer), ("probe fitted again", fitted_again)):
         said = fitted(solve, mine)
@@ -121,19 +126,21 @@ def with_leads(planned: Plan, sets: Mapping[str, Leads]) -> Plan:
     return replace(planned, split=replace(planned.split, **kept_rows), left_out=planned.left_out | left)
 
 
-def views(
-    method: Method, model: Model, planned: Plan, sets: Mapping[str, Leads], which: str
-) -> dict[str, Folds]:
+def views(method: Method, planned: Plan, shown: Mapping[str, Windows], which: str) -> dict[str, Folds]:
     """Embed each split with each set of leads."""
-    return {name: embedded(method, kept(model, planned, keep), planned, which) for name, keep in sets.items()}
+    return {name: embedded(method, windows, planned, which) for name, windows in shown.items()}
 
 
-def kept(model: Model, planned: Plan, keep: Leads) -> Windows:
-    """Return windows of some leads; of all of them, as they are."""
+def windows_of(
+    model: Model, planned: Plan, sets: Mapping[str, Leads], told: Callable[[int], None]
+) -> dict[str, Windows]:
+    """Return windows of each set of leads; of all leads, as they are."""
     reader = Reader(planned.store, planned.wants)
-    if keep == planned.wants.leads:
-        return Windows(reader, model.stride)
-    return Picked(reader, model.stride, keep)
+    how = (reader, model.stride, told)
+    return {
+        name: Windows(*how) if keep == planned.wants.leads else Picked(*how, keep)
+        for name, keep in sets.items()
+    }
 
 
 def is_own(model: Model, planned: Plan) -> bool:
@@ -142,10 +149,10 @@ def is_own(model: Model, planned: Plan) -> bool:
     return bool(model.labels) and same[0] == same[1]
 
 
-def own_answers(model: Model, planned: Plan, keep: Leads) -> Scores:
+def own_answers(model: Model, planned: Plan, windows: Windows) -> Scores:
     """Answer for the test records as the run itself does, from some leads."""
     pool = model.crop.pool or usual_pool(model.task)
-    return answers(model.method, kept(model, planned, keep), planned.split.test, model.task, pool=pool)
+    return answers(model.method, windows, planned.split.test, model.task, pool=pool)
 
 
 def shown_fewer(solve: Any, seen: Views) -> dict[str, Scores]:

@@ -193,14 +193,24 @@ class Training:
         return time.perf_counter()
 
 
+def solve(training: Training) -> None:
+    """Fit a probe on features, with one line of log, and save it."""
+
+    def watch(done: int, total: int) -> None:
+        training.watch(Progress(done, total, what="reading features"))
+
+    told = fit_probe(training.job, watch)
+    training.log.tell(told | {"validation_loss": validation_logs(training.job)["validation_loss"]})
+    save_weights(training.job.method, training.out / "weights.safetensors")
+
+
 def learn(training: Training) -> None:
     """Fit, with a line of log and a resume point every epoch, and save the weights that answer."""
     job, out, schedule = training.job, training.out, training.job.learner.schedule
     if (out / "weights.safetensors").exists():
         return load_weights(job.method, out / "weights.safetensors")
     if schedule.solver == "probe":
-        training.log.tell(fit_probe(job) | {"validation_loss": validation_logs(job)["validation_loss"]})
-        return save_weights(job.method, out / "weights.safetensors")
+        return solve(training)
     processes, line = job.processes, training.line
     with processes.agreed():
         start = begin(training)

@@ -63,7 +63,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
     with stoppable(), bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 @contextmanager
@@ -79,7 +79,9 @@ def training() -> Iterator[Callable[["Progress"], None]]:
         task = bar.add_task("training", total=None)
 
         def watch(now: "Progress") -> None:
-            told = f"{now.what}  loss {now.loss:.3f}  {now.records_per_second:,.0f} records/s"
+            rate = now.records_per_second
+            known = {f"  loss {now.loss:.3f}": now.loss, f"  {rate:,.0f} records/s": rate}
+            told = now.what + "".join(words for words, number in known.items() if number == number)
             bar.update(task, description=told, completed=now.step, total=now.steps)
             if now.line and (line := validation_line(now)):
                 bar.console.print(line, highlight=False) if watched else print(line, flush=True)

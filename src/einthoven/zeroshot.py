@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from einthoven import recipe as recipes
-from einthoven.data.loader import Reader, Windows
+from einthoven.data.loader import Progress, Reader, Windows, counted, unheard
 from einthoven.data.store import Store
 from einthoven.embedding import Asked, Found, Options, planned_for, told_of, untrained
 from einthoven.evaluate.embed import features
@@ -58,7 +58,9 @@ class Reports(NamedTuple):
     patient: Shaped[np.ndarray, " ecg"]
 
 
-def judge_zeroshot(run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False) -> Found:
+def judge_zeroshot(
+    run: Path, store: Store, asked: Asked, how: Options, *, trust: bool = False, progress: Progress = unheard
+) -> Found:
     """Score test records by prompts, and let them and their reports find each other; all {value, low, high}.
 
     Reports are those of the run's recipe, as its [text] view shows them.
@@ -71,8 +73,9 @@ def judge_zeroshot(run: Path, store: Store, asked: Asked, how: Options, *, trust
     if planned.task.kind == "regression":
         raise ValueError("Prompts say what is there, not how much: ask for a threshold, as in 'age > 60'.")
     said = asked_of(bank, planned.task.labels, language)
-    windows, test = Windows(Reader(planned.store, planned.wants), model.stride), planned.split.test
-    methods = [model.method, *([untrained(model)] if how.untrained else [])]
+    methods, test = [model.method, *([untrained(model)] if how.untrained else [])], planned.split.test
+    told = counted(progress, len(test) * len(methods))
+    windows = Windows(Reader(planned.store, planned.wants), model.stride, told)
     networks = [Network(each, features(each, windows, test, which="embedding")) for each in methods]
     folds = folds_of(planned, tuple(said), networks[0].ecg)
     judge = Judge(planned.task.kind, tuple(said), how)

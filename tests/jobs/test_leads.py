@@ -159,7 +159,7 @@ def test_a_probe_is_shown_fewer_leads_or_fitted_again(store: Store, runs: dict[s
     reader = Reader(planned.store, planned.wants)
     splits = planned.split.named().values()
     all_x = [features(model.method, Windows(reader, 0.25), some) for some in splits]
-    few_x = [features(model.method, Picked(reader, 0.25, ("I",)), some) for some in splits]
+    few_x = [features(model.method, Picked(reader, 0.25, keep=("I",)), some) for some in splits]
     y = [planned.truth[some] for some in splits]
     shown = logistic(all_x[0], y[0], all_x[1], y[1], few_x[2])
     again = logistic(few_x[0], y[0], few_x[1], y[1], few_x[2])

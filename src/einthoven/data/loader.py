@@ -1,6 +1,6 @@
 """From a store to batches. Batch number n is a pure function of (seed, n), so there is nothing to save."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import count
@@ -14,6 +14,12 @@ from einthoven.data.store import Store
 from einthoven.data.task import numbers
 from einthoven.ecg import LEADS, Signal
 from einthoven.types import Batch, Sampler
+
+Progress = Callable[[int, int], None]  # hears of records that are done, and of all
+
+
+def unheard(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,7 @@ class Windows:
 
     reader: Reader
     stride: float  # seconds
+    told: Callable[[int], None] = lambda records: None  # hears of records that are done, so many more
 
     def of(self, start: int, stop: int) -> list[int]:
         """Return where the windows of one record start."""
@@ -178,6 +185,28 @@ class Windows:
         for block in range(0, len(rows), size):
             spans = zip(*self.reader.spans(rows[block : block + size]), strict=True)
             cuts = [(place, s) for place, span in enumerate(spans, block) for s in self.of(*map(int, span))]
+            done = block
             for first in range(0, len(cuts), size):
                 place, starts = np.array(cuts[first : first + size]).T
                 yield place, self.reader.batch(rows[place], starts, self.reader.wants.samples)
+                ends = cuts[first + size][0] if first + size < len(cuts) else min(block + size, len(rows))
+                self.told(ends - done)
+                done = ends
+
+
+def counted(progress: Progress, total: int) -> Callable[[int], None]:
+    """Return what is told of so many more records, and tells `progress` of all that are done.
+
+    >>> more = counted(lambda done, total: print(done, "of", total), 5)
+    >>> more(3); more(2)
+    3 of 5
+    5 of 5
+    """
+    done = 0
+
+    def more(records: int) -> None:
+        nonlocal done
+        done += records
+        progress(done, total)
+
+    return more

@@ -35,6 +35,11 @@ NUMBERS: tuple[tuple[str, Better], ...] = (
 Row = dict[str, Any]
 
 
+def splits_of(what: str) -> tuple[str, ...]:
+    """Return the splits that a job looks at; clusters and separability are those of the test records."""
+    return ("test",) if what in ("cluster", "separability") else ("train", "validation", "test")
+
+
 class Folds(NamedTuple):
     """The embeddings of train, validation and test."""
 
