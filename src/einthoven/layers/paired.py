@@ -4,6 +4,7 @@ CLIP: Radford et al. 2021, arXiv:2103.00020. Sigmoid: Zhai et al. 2023, arXiv:23
 records share would be its own negative; here each different text (or meaning) is one column, whoever has it.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -144,10 +145,9 @@ def all_alike(logs: Mapping[str, float], sides: Mapping[str, str]) -> Sequence[s
     """Say of which sides all vectors have become alike, by the means of what `spreads` measured."""
     told = []
     for side, what in sides.items():
-        sd, rank = logs.get(f"{side}_sd", 1.0), logs.get(f"{side}_rank", LEAST_RANK)
+        sd, rank = logs.get(f"{side}_sd", 1.0), logs.get(f"{side}_rank", math.inf)
         if sd < LEAST_SD or rank < LEAST_RANK:
-            told.append(
-                f"The embeddings have collapsed: sd {sd:.3f} (from {LEAST_SD:g}), effective rank {rank:.1f} "
-                f"(from {LEAST_RANK:g}): every {what} looks alike. Lower [train] lr."
-            )
+            low = f"sd {sd:.3f} (from {LEAST_SD:g})"
+            low += f", effective rank {rank:.1f} (from {LEAST_RANK:g})" if rank < math.inf else ""
+            told.append(f"The embeddings have collapsed: {low}: every {what} looks alike. Lower [train] lr.")
     return told

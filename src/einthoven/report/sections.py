@@ -40,12 +40,19 @@ NUMBERS = {
     "limit_low": "Lower limit of agreement",
     "limit_high": "Upper limit of agreement",
 }
+SPREADS = {"features": "feature_sd", "embeddings": "embedding_sd", "ECGs": "ecg_sd", "reports": "text_sd"}
+RANKS = {
+    "features": "effective_rank",
+    "embeddings": "embedding_rank",
+    "ECGs": "ecg_rank",
+    "reports": "text_rank",
+}
 CURVES = (
     ("Loss", {"training": "loss", "validation": "validation_loss"}, "lowest"),
     ("Validation AUROC", {"validation": "validation_auroc"}, "highest"),
     ("Learning rate", {"learning rate": "lr"}, "highest"),
-    ("Spread of the features (0: all ECGs alike)", {"feature_sd": "feature_sd"}, "lowest"),
-    ("Effective rank: directions in use", {"effective_rank": "effective_rank"}, "lowest"),
+    ("Spread of the features (0: all ECGs alike)", SPREADS, "lowest"),
+    ("Effective rank: directions in use", RANKS, "lowest"),
     ("Perplexity: codes in use", {"perplexity": "perplexity"}, "lowest"),
 )
 AT_ONCE = 12  # classes whose curves are shown without asking
