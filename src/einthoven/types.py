@@ -73,6 +73,7 @@ class Tokens(NamedTuple):
     values: Float[Tensor, "batch token dim"]
     real: Bool[Tensor, "batch token"] | None = None  # None: all are
     special: Float[Tensor, "batch special dim"] | None = None
+    lead: Int[Tensor, "batch token"] | None = None  # into LEADS, where each token is of one lead
 
 
 class Patches(NamedTuple):

@@ -89,7 +89,8 @@ class ViT(PatchBackbone):
         values = self.blocks(values, self.sight(patches, real), again)
         if real is not None:
             values = values * real[..., None]
-        return Tokens(values[:, :count], patches.real, values[:, count:] if special.shape[1] else None)
+        apart = values[:, count:] if special.shape[1] else None
+        return Tokens(values[:, :count], patches.real, apart, patches.lead if self.patch[0] == 1 else None)
 
     def places(self, patches: Patches) -> Float[Tensor, "batch patch dim"]:
         """Say where the patches are."""
