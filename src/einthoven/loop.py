@@ -42,7 +42,8 @@ class Schedule:
     average: float = 0.0
     keep: Literal["last", "best-loss", "best-auroc"] = "last"
     validate: int = 0  # epochs between validations; 0: ten in all
-    solver: Literal["adamw", "probe"] = "adamw"  # probe: head `probe` or `neighbours` alone, exactly
+    # probe: head `probe` or `neighbours` alone, exactly; probe-first: head `probe` so, then all by AdamW
+    solver: Literal["adamw", "probe", "probe-first"] = "adamw"
     steps: int = 0  # in all; found from the epochs when the data are known
 
     def __post_init__(self) -> None:
@@ -138,6 +139,11 @@ class Average:
         self.decay = decay
         self.live = {k: v for k, v in method.state_dict().items() if v.is_floating_point()}
         self.kept = {k: v.detach().clone() for k, v in self.live.items()} if decay else self.live
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begin with the weights as they are now."""
+        torch._foreach_copy_(list(self.kept.values()), list(self.live.values()))
 
     @torch.no_grad()
     def update(self, step: int) -> None:

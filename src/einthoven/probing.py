@@ -1,4 +1,8 @@
-"""Fit a linear probe or neighbours on frozen features: exactly, not by gradient descent over many epochs."""
+"""Fit a linear probe or neighbours on features as they are: exactly, not by many epochs of descent.
+
+With solver "probe-first" the probe is where fine-tuning begins: a random head would spoil the features
+before it has learned to read them. Kumar et al. 2022, arXiv:2202.10054.
+"""
 
 import time
 
@@ -76,10 +80,17 @@ def fill_shelf(job: Job, head: Neighbours, seen: Windows) -> None:
 
 
 def only_probe(job: Job) -> Probe | Neighbours:
-    """Return the head to fit; refuse anything else that would learn."""
+    """Return the head to fit; refuse what else would learn, unless all learn afterwards."""
     probes = [part for part in job.method.modules() if isinstance(part, Probe | Neighbours)]
     learns = {id(weight) for weight in job.method.parameters() if weight.requires_grad}
-    if len(probes) != 1 or learns != {id(weight) for weight in probes[0].parameters()}:
+    own = {id(weight) for probe in probes for weight in probe.parameters()}
+    if job.learner.schedule.solver == "probe-first":
+        if len(probes) != 1 or not isinstance(probes[0], Probe) or not own < learns:
+            raise ValueError(
+                "[train] solver = 'probe-first' fits the head 'probe', then all learn from there: say "
+                "[head] name = 'probe', and freeze neither it nor the whole backbone."
+            )
+    elif len(probes) != 1 or learns != own:
         raise ValueError(
             "[train] solver = 'probe' fits the head 'probe' or 'neighbours' alone: say [head] name = 'probe' "
             "and [backbone] freeze = true, and leave out what else learns."

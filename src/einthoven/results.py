@@ -135,7 +135,7 @@ def model_told(job: Job) -> dict[str, Any]:
         "backbone": recipe["backbone"]["name"],
         "head": " + ".join(names),
         "parameters": sum(w.numel() for w in weights) + rest,
-        "steps": job.learner.schedule.steps if job.learner.schedule.solver == "adamw" else 0,
+        "steps": job.learner.schedule.steps if job.learner.schedule.solver != "probe" else 0,
     }
 
 

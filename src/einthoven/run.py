@@ -89,10 +89,10 @@ def train(
 
 def refuse_probe(job: Job) -> None:
     """Refuse a solver that has nothing to do with what the recipe, or several processes, would learn."""
-    if job.learner.schedule.solver != "probe":
+    if job.learner.schedule.solver == "adamw":
         return
     only_probe(job)
-    if job.processes.count > 1:
+    if job.processes.count > 1 and job.learner.schedule.solver == "probe":
         raise ValueError("[train] solver = 'probe' fits in one process: start it without torchrun.")
 
 
@@ -193,15 +193,29 @@ class Training:
         return time.perf_counter()
 
 
-def solve(training: Training) -> None:
-    """Fit a probe on features, with one line of log, and save it."""
+def solve(training: Training) -> dict[str, float]:
+    """Fit a probe on features, and return a line of log."""
 
     def watch(done: int, total: int) -> None:
-        training.watch(Progress(done, total, what="reading features"))
+        if training.job.processes.first:
+            training.watch(Progress(done, total, what="reading features"))
 
-    told = fit_probe(training.job, watch)
+    return fit_probe(training.job, watch)
+
+
+def solve_alone(training: Training) -> None:
+    """Fit a probe, with one line of log, and save it."""
+    told = solve(training)
     training.log.tell(told | {"validation_loss": validation_logs(training.job)["validation_loss"]})
     save_weights(training.job.method, training.out / "weights.safetensors")
+
+
+def solve_first(training: Training) -> None:
+    """Fit the probe that all learn from; every process does, to the same weights, and one tells."""
+    told = solve(training)
+    training.job.learner.average.restart()
+    if training.job.processes.first:
+        training.log.tell(told | validate(training, 0))
 
 
 def learn(training: Training) -> None:
@@ -210,7 +224,7 @@ def learn(training: Training) -> None:
     if (out / "weights.safetensors").exists():
         return load_weights(job.method, out / "weights.safetensors")
     if schedule.solver == "probe":
-        return solve(training)
+        return solve_alone(training)
     processes, line = job.processes, training.line
     with processes.agreed():
         start = begin(training)
@@ -229,6 +243,8 @@ def begin(training: Training) -> int:
     """Take up the latest resume point, if there is one; return the steps done."""
     job, folder, count = training.job, training.out / "resume", training.job.processes.count
     if not steps_saved(folder):
+        if job.learner.schedule.solver == "probe-first":
+            solve_first(training)
         return 0
     told = load_resume(folder, job.method, job.learner)
     if (was := told.get("processes", 1)) != count:

@@ -127,7 +127,7 @@ GRIDS += [
     ("age", 12),
     ("pcwp", 12),
     ("subgroups", 90),
-    ("pretrain", 179),
+    ("pretrain", 226),
     ("fusion", 15),
     ("reports", 72),
 ]

@@ -214,3 +214,12 @@ def test_what_cannot_be_is_told_once(
     ours = [line for line in complained.splitlines() if line.startswith("einthoven: ")]
     assert code and len(ours) == 1, complained
     assert pd.Series(ours).str.contains(told).all()
+
+
+def test_both_begin_with_the_same_probe(folder: Path, store: Store) -> None:
+    made = recipe(solver="probe-first", epochs=2) | {"head": {"name": "probe"}}
+    out = folder / "probed"
+    code, _, complained = ended(start(folder, *job(folder, store, made, out)))
+    assert code == 0, complained
+    whole = made | {"train": made["train"] | {"batch": 16}}
+    same_curve(out, train(whole, store.path, folder / "probed_one", device="cpu"))
