@@ -12,6 +12,16 @@ from einthoven.ecg import LEADS
 from einthoven.python import Arrays
 
 
+def pairs(count: int) -> list[dict[str, Any]]:
+    """Make cells of records, two of each patient; who is big is older."""
+    chance = np.random.default_rng(1)
+    rows: list[dict[str, Any]] = []
+    for i in range(count):
+        big = int(chance.random() < 0.4)
+        rows.append({"big": big, "age": float(50 + 10 * big + chance.normal(0, 5)), "patient": i // 2})
+    return rows
+
+
 def store_of(
     path: Path,
     rows: Sequence[Mapping[str, Any]],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cohorts import store_of
+from cohorts import pairs, store_of
 from einthoven import cli, parts, python
 from einthoven.data.loader import Reader, Windows
 from einthoven.data.store import Store
@@ -54,12 +54,7 @@ NUMBERS[8] = ["V3", "II", "V6", "V1", "I", "V5", "V2", "V4"]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """160 records of 80 patients; whoever is big has a large lead I."""
-    chance = np.random.default_rng(1)
-    rows: list[dict[str, Any]] = []
-    for i in range(160):
-        big = int(chance.random() < 0.4)
-        rows.append({"big": big, "age": float(50 + 10 * big + chance.normal(0, 5)), "patient": i // 2})
-    return store_of(tmp_path_factory.mktemp("leads") / "store", rows, signal=True)
+    return store_of(tmp_path_factory.mktemp("leads") / "store", pairs(160), signal=True)
 
 
 @pytest.fixture(scope="module")

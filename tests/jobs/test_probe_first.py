@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from cohorts import store_of
+from cohorts import pairs, store_of
 from einthoven.data.store import Store
 from einthoven.report.page import report
 from einthoven.run import Progress, train
@@ -27,12 +27,7 @@ FIRST: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    chance = np.random.default_rng(1)
-    rows: list[dict[str, Any]] = []
-    for i in range(96):
-        big = int(chance.random() < 0.4)
-        rows.append({"big": big, "age": float(50 + 10 * big + chance.normal(0, 5)), "patient": i // 2})
-    return store_of(tmp_path_factory.mktemp("probe_first") / "store", rows, signal=True)
+    return store_of(tmp_path_factory.mktemp("probe_first") / "store", pairs(96), signal=True)
 
 
 def recipe(**changes: Any) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def of_each_lead(tokens: Tokens, pool: Pooling) -> Float[Tensor, "batch dims"]:
     """
     if tokens.lead is None:
         raise ValueError(
-            "Pools 'lead_mean' and 'lead_max' need a backbone whose tokens are of one lead: vit."
+            "Pools 'lead_mean' and 'lead_max' need a backbone whose tokens are of one lead: vit, unless "
+            "together = true. Say [head] pool = ['mean', 'max']."
         )
     every = torch.arange(len(LEADS), device=tokens.lead.device)
     real = tokens.lead[:, None] == every[:, None]  # batch lead token
