@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cohorts import store_of
-from einthoven import cli, foreign, python
+from einthoven import cli, foreign, python, recipe
 from einthoven.adopt import convert
 from einthoven.data.signal import filtered, resample
 from einthoven.data.store import Store
-from einthoven.ecg import LEADS
-from einthoven.parts import build
+from einthoven.ecg import LEADS, Signal
+from einthoven.parts import build, call
 from einthoven.predict import load
 from einthoven.run import train
 from einthoven.types import Backbone
@@ -267,6 +267,27 @@ def test_the_names_and_shapes_are_the_published_ones() -> None:
     assert parameters["ecg-jepa"] + 400 * 768 == pytest.approx(85.37e6, rel=1e-3)
     assert len(st_mem(64, 12)) == 166 and len(st_mem_whole(st_mem(64, 12), 64)) == 228
     assert len(jepa(64, 12)) == 137
+
+
+@pytest.mark.parametrize("which", ["st-mem", "ecg-jepa"])
+def test_the_recipe_of_the_published_size_is_for_the_published_weights(which: str) -> None:
+    """The same input, the same network: what is converted could have come from this recipe."""
+    model = foreign.PUBLISHED[which]
+    file = Path(__file__).parents[2] / "recipes/pretrain" / f"{which.replace('-', '_')}_base.toml"
+    made = recipe.load(file)
+    wants: Signal = call(Signal, made["signal"], where="signal")
+    assert wants == model.signal
+    published = {"name": "vit", "size": [768, 12, model.heads(768)], **model.table}
+    with torch.device("meta"):
+        ours = build("methods", made["method"], backbone=build("backbones", made["backbone"], wants=wants))
+        theirs: Backbone = build("backbones", published, wants=model.signal)
+    shapes = {name: weight.shape for name, weight in theirs.state_dict().items()}
+    assert {name: weight.shape for name, weight in ours.backbone.state_dict().items()} == shapes
+    blocks = ours.backbone.blocks.blocks
+    assert len(blocks) == 12 and {block.attend.heads for block in blocks} == {model.heads(768)}
+    alone = sum(w.numel() for w in ours.parameters()) - sum(w.numel() for w in ours.backbone.parameters())
+    # ST-MEM's decoder; ECG-JEPA's teacher (its codes are no weights) and predictor (its codes neither)
+    assert alone == pytest.approx({"st-mem": 3.4e6, "ecg-jepa": 85.06e6 + 11.25e6}[which], rel=0.02)
 
 
 def test_weights_alone_and_half_precision_are_read(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ def test_it_is_ridge_on_the_features_of_the_stored_ecg(store: Store) -> None:
         if error < best:
             best, wanted = float(error), fitted.predict(table[split.test])
     np.testing.assert_allclose(row.score.ravel(), wanted.ravel(), rtol=1e-6)
+    off = np.abs(wanted.ravel() - folds.test.truth.ravel())
+    assert row.entry["mae"]["value"] == pytest.approx(off.mean(), rel=1e-6)
+    assert row.entry["rmse"]["value"] == pytest.approx(np.sqrt(np.square(off).mean()), rel=1e-6)
 
 
 def test_it_knows_the_heart_rate_better_than_any_other_row(store: Store, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from einthoven.evaluate.bootstrap import bootstrap
 from einthoven.evaluate.figures import figure
 from einthoven.evaluate.metric import macro_of
 from einthoven.evaluate.probe import logistic, ridge
-from einthoven.evaluate.regression import rmse
+from einthoven.evaluate.regression import mae, rmse
 from einthoven.evaluate.scores import macro_auroc
 
 Kind = Literal["labels", "multiclass", "regression"]
@@ -97,9 +97,13 @@ class Rows:
         """Score the answers."""
         seconds = time.perf_counter() - start
         test = self.folds.test
-        key, metric = ("rmse", macro_of(rmse)) if self.kind == "regression" else ("auroc", macro_auroc)
-        result = bootstrap(metric, test.truth, score, test.patient, self.resamples, self.seed)
-        return Row({"name": name, "what": what, key: figure(result), "seconds": round(seconds, 3)}, score)
+        numbers = {"rmse": macro_of(rmse), "mae": macro_of(mae)}
+        judges = numbers if self.kind == "regression" else {"auroc": macro_auroc}
+        told = {
+            key: figure(bootstrap(judge, test.truth, score, test.patient, self.resamples, self.seed))
+            for key, judge in judges.items()
+        }
+        return Row({"name": name, "what": what, **told, "seconds": round(seconds, 3)}, score)
 
 
 def demographics(train: Cohort, validation: Cohort, test: Cohort) -> Features:
