@@ -99,6 +99,27 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         assert value.equal(whole[key]), key
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["probe", "probe_leads", "knn", "lead_ii", "finetune", "finetune_together", "triplet", "hybrid", "rules"],
+)
+def test_every_recipe_that_comes_after_runs_to_its_end(
+    name: str, runs: dict[str, Path], store: Store, tmp_path: Path
+) -> None:
+    """As its header says: from a pre-trained transformer, whose options it keeps."""
+    start = f"start={runs['mtae' if name == 'finetune_together' else 'st_mem']}"
+    begins = {"rules": [], "hybrid": [f"backbone.inner.{start}"]}.get(name, [f"backbone.{start}"])
+    task = ['task={column="big"}', "crop.stride=1", "evaluate.examples=0"]
+    few = [change for change in SMALL if not change.startswith("backbone.")]
+    made = load_recipe(RECIPES / f"{name}.toml", [*few, *task, *begins])
+    run = train(made, store.path, tmp_path / "run")
+    if name == "triplet":  # gives a space, no answers
+        assert np.isfinite(pd.read_csv(run / "log.csv")["loss/triplet"]).all()
+    else:
+        told = json.loads((run / "results.json").read_text())
+        assert 0 <= told["test"]["auroc"]["macro"]["value"] <= 1
+
+
 def test_who_knows_leads_by_name_starts_on_fewer(runs: dict[str, Path], store: Store) -> None:
     made = recipe("st_mem", 'signal.leads=["II"]')
     begun = plan(made | {"backbone": {"name": "vit", "start": str(runs["st_mem"])}}, store)
