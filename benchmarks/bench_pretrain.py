@@ -4,10 +4,10 @@ python benchmarks/bench_pretrain.py
 
 Preset tiny, on noise in the published form of input: ECG-JEPA reads 8 leads of 10 s at 250 Hz in patches of
 0.2 s (400 tokens, heads of 48 as published, batch 16), ST-MEM 12 leads of 9 s in patches of 0.3 s. Two
-threads; every row in a process of its own, turn by turn; medians of the seconds of a step. The dense form is
-the published one, a softmax over all tokens under a mask; plain: under torch's default settings; ours: with
-freed memory kept and threads that hardly spin, as the command line sets it. Compare ratios only. The memory
-is the peak of the process; the first row is torch alone.
+threads where none is said; every row in a process of its own, and the rows of one method take turns step by
+step: medians. The dense form is the published one, a softmax over all tokens under a mask; plain: under
+torch's default settings; ours: with freed memory kept and threads that hardly spin, as the command line sets
+it. Compare ratios only. The memory is the peak of the process; the first row is torch alone.
 """
 
 import os
@@ -16,8 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
-ROUNDS, STEPS = 7, 3
+ROUNDS = 25
 OURS = {"GOMP_SPINCOUNT": "10000"}  # as the command line does
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 JEPA = {"size": [192, 6, 4], "patch": 0.2, "code": "fixed", "attention": "cross_pattern", "drop": 0.1}
@@ -34,14 +35,16 @@ ROWS = {  # name: (backbone and method, seconds, leads, batch, precision, dense)
     "ecg_jepa, block, bf16, grid, ours": (BLOCK, 10, EIGHT, 16, "bf16", False),
     "st_mem, batch 16, fp32, ours": (SEP, 9, None, 16, "fp32", False),
     "st_mem, batch 16, bf16, ours": (SEP, 9, None, 16, "bf16", False),
+    "st_mem, batch 16, fp32, ours, one thread": (SEP, 9, None, 16, "fp32", False),
+    "st_mem, batch 16, bf16, ours, one thread": (SEP, 9, None, 16, "bf16", False),
     "st_mem, batch 64, fp32, ours": (SEP, 9, None, 64, "fp32", False),
     "st_mem, batch 64, bf16, ours": (SEP, 9, None, 64, "bf16", False),
 }
 GRIDS = [name for name in ROWS if "grid" in name and "fp32" in name]
 RATIOS = [(name, name.replace("grid, ours", f"dense, {how}")) for name in GRIDS for how in ("plain", "ours")]
-RATIOS += [
-    (name, name.replace("bf16", "fp32")) for name in ROWS if name.startswith("st_mem") and "bf16" in name
-]
+RATIOS += [(name, name.replace("bf16", "fp32")) for name in ROWS if "bf16" in name]
+KINDS = ("torch alone", "ecg_jepa, random", "ecg_jepa, block", "st_mem, batch 16", "st_mem, batch 64")
+GROUPS = [[name for name in ROWS if name.startswith(kind)] for kind in KINDS]
 
 
 def dense(q, k, v, see):
@@ -52,7 +55,7 @@ def dense(q, k, v, see):
 
 
 def served(name: str) -> None:
-    """Answer each line of stdin with the seconds of a step."""
+    """Answer each line of stdin with the seconds of a step, and the peak megabytes so far."""
     import torch
 
     from einthoven import parts
@@ -64,7 +67,7 @@ def served(name: str) -> None:
     from einthoven.memory import keep_freed_memory
     from einthoven.types import Batch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "one thread" in name else 2)
     torch.manual_seed(0)
 
     def step() -> None:
@@ -96,38 +99,49 @@ def served(name: str) -> None:
     for number, _ in enumerate(sys.stdin):
         torch.manual_seed(number)  # the same masks in every row
         began = time.perf_counter()
-        for _ in range(STEPS):
-            step()
-        told = (time.perf_counter() - began) / STEPS
+        step()
+        told = time.perf_counter() - began
         print(told, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
 
-def main() -> None:
-    """Take turns, print the table."""
+def measured(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the seconds of the steps of some rows that take turns, and the megabytes of each at its peak."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    settings = {name: os.environ | (OURS if "ours" in name else {}) for name in ROWS}
-    seconds, memory = {name: [] for name in ROWS}, {}
     running = {
-        name: subprocess.Popen([sys.executable, __file__, name], env=settings[name], **pipes) for name in ROWS
+        name: subprocess.Popen(
+            [sys.executable, __file__, name], env=os.environ | (OURS if "ours" in name else {}), **pipes
+        )
+        for name in names
     }
-    for _ in range(ROUNDS):
+    seconds, memory = {name: [] for name in names}, {}
+    for turn in range(1 + ROUNDS):
         for name, process in running.items():
             process.stdin.write("go\n")
             process.stdin.flush()
             took, held = process.stdout.readline().split()
-            seconds[name].append(float(took))
+            seconds[name] += [float(took)] if turn else []  # the first turn warms up
             memory[name] = float(held)
     for process in running.values():
         process.stdin.close()
         process.wait()
-    print(f"{'a step':38} {'ms':>8} {'records/s':>10} {'peak MB':>8}")
-    for name in ROWS:
-        took = statistics.median(seconds[name])
-        rate = f"{ROWS[name][3] / took:.1f}" if ROWS[name] else ""
-        print(f"{name:38} {1000 * took:8.0f} {rate:>10} {memory[name]:8.0f}")
-    for one, other in RATIOS:
-        each = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
-        print(f"{one} / {other}: {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})")
+    return seconds, memory
+
+
+def main() -> None:
+    """Measure group by group, print a table of each and its ratios."""
+    for names in GROUPS:
+        seconds, memory = measured(names)
+        print(f"{'a step':41} {'ms':>8} {'records/s':>10} {'peak MB':>8}")
+        for name in names:
+            took = statistics.median(seconds[name])
+            rate = f"{ROWS[name][3] / took:.1f}" if ROWS[name] else ""
+            print(f"{name:41} {1000 * took:8.0f} {rate:>10} {memory[name]:8.0f}")
+        for one, other in RATIOS:
+            if one in names:
+                each = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
+                low, _, high = statistics.quantiles(each, n=4)
+                told = f"{statistics.median(each):.2f} (half of the turns: {low:.2f} to {high:.2f})"
+                print(f"{one} / {other}: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from einthoven.data.loader import Loader, Reader
 from einthoven.data.task import Task, numbers
 from einthoven.data.whole import Whole
 from einthoven.ecg import Signal
+from einthoven.layers.pool import Pool
 from einthoven.layers.several import Heads, Losses
 from einthoven.loop import Learner, Schedule
 from einthoven.parts import Builder, call, find, hint, names
@@ -21,7 +22,7 @@ from einthoven.policy import POLICY
 from einthoven.processes import ALONE, Processes
 from einthoven.recipe import several
 from einthoven.settings import Settings
-from einthoven.types import Augment, Fusion, Head, Loss, Method, Miner, Sampler, Text
+from einthoven.types import Augment, Backbone, Fusion, Head, Loss, Method, Miner, Sampler, Text
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,19 @@ def refuse_unread(method: Method, planned: Plan) -> None:
             part.check(texts)
 
 
+@torch.no_grad()
+def refuse_unpooled(method: Method, wants: Signal) -> None:
+    """Refuse a pool that the backbone's tokens cannot serve, before there is a run."""
+    heads, backbone = getattr(method, "heads", None), getattr(method, "backbone", None)
+    if not isinstance(heads, Heads) or not isinstance(backbone, Backbone) or hasattr(method, "fusion"):
+        return
+    method.eval()
+    tokens = backbone(torch.zeros(1, len(wants.leads), wants.samples))
+    for part in heads.modules():
+        if isinstance(part, Pool):
+            part(tokens)
+
+
 def to_device(method: Method, device: str) -> None:
     """Move a method, or say that the device is not there."""
     try:
@@ -248,6 +262,7 @@ def assemble(planned: Plan, device: str, processes: Processes = ALONE) -> Job:
     method, settings = network(recipe, wants, len(task.labels), planned.seed, training)
     refuse_unserved(method, task)
     refuse_unread(method, planned)
+    refuse_unpooled(method, wants)
     modules = {id(module): name for name, module in method.named_modules()}
     rates = {modules[id(part)]: rate for part, rate in settings.rates if id(part) in modules}
     augments = [maker.build("augments", t) for t in several(recipe.get("augment", []))]

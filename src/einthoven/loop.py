@@ -96,7 +96,7 @@ def optimizer(
     return torch.optim.AdamW(
         [{"params": w, "lr": r, "peak": r, "weight_decay": d} for (r, d), w in groups.items()],
         betas=(0.9, 0.99 if schedule.schedule == "one_cycle" else 0.999),
-        foreach=True,
+        fused=True,  # one pass over each weight, in place of ten
     )
 
 
@@ -126,7 +126,8 @@ class Learner:
             group["lr"] = group["peak"] * self.schedule.share(step)
             group["betas"] = (self.schedule.momentum(step), group["betas"][1])
         self.scaler.unscale_(self.adamw)
-        nn.utils.clip_grad_norm_(self.weights, self.schedule.clip or math.inf)
+        if self.schedule.clip:
+            nn.utils.clip_grad_norm_(self.weights, self.schedule.clip)
         self.scaler.step(self.adamw)
         self.scaler.update()
         self.average.update(step)
@@ -148,9 +149,9 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`."""
-        share = 1 - min(self.decay, (step + 1) / (step + 10)) if self.decay else 0.0
-        kept, live = list(self.kept.values()), list(self.live.values())
-        torch._foreach_lerp_(kept, live, share)
+        if self.decay:
+            share = 1 - min(self.decay, (step + 1) / (step + 10))
+            torch._foreach_lerp_(list(self.kept.values()), list(self.live.values()), share)
 
     @torch.no_grad()
     def swap(self) -> None:

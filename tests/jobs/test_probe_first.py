@@ -110,3 +110,12 @@ def test_what_cannot_begin_with_a_probe_is_refused(
     with pytest.raises(ValueError, match=r"solver = 'probe-first' fits the head 'probe'"):
         train(recipe(**changes), store.path, tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("network", [{"name": "vit", "size": [16, 1, 2], "together": True}, {"name": "cnn"}])
+def test_pools_that_the_tokens_cannot_serve_leave_no_run(
+    store: Store, tmp_path: Path, network: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="tokens are of one lead: vit, unless together = true"):
+        train(FIRST | {"backbone": network}, store.path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
