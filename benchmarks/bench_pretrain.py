@@ -54,6 +54,15 @@ def dense(q, k, v, see):
     return match.softmax(-1) @ v
 
 
+def threads_of(name: str) -> int:
+    """Return how many threads a row has; one stays on the first core, for cores are not all alike."""
+    if "one thread" not in name:
+        return 2
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    return 1
+
+
 def served(name: str) -> None:
     """Answer each line of stdin with the seconds of a step, and the peak megabytes so far."""
     import torch
@@ -67,7 +76,7 @@ def served(name: str) -> None:
     from einthoven.memory import keep_freed_memory
     from einthoven.types import Batch
 
-    torch.set_num_threads(1 if "one thread" in name else 2)
+    torch.set_num_threads(threads_of(name))
     torch.manual_seed(0)
 
     def step() -> None:

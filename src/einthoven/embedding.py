@@ -55,13 +55,15 @@ class Asked:
 class Options(How):
     """How to judge, whether to judge the same network with random weights, too, and how the map is drawn.
 
-    `leads` are the sets of leads that evaluation "leads" picks by name, as in "limb,I+II,II". `prompts` is a
-    file of prompts for "zeroshot" ("": ours), `language` one of its languages ("": all together).
+    `leads` are the sets of leads that evaluation "leads" picks by name, as in "limb,I+II,II"; `derive` says
+    whether I and II give the other limb leads there, as they do in an import. `prompts` is a file of prompts
+    for "zeroshot" ("": ours), `language` one of its languages ("": all together).
     """
 
     untrained: bool = True
     map: Literal["pca", "umap"] = "pca"
     leads: str = "limb,I+II,II,I"
+    derive: bool = True
     prompts: str = ""
     language: str = ""
 

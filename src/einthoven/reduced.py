@@ -1,7 +1,8 @@
 """Judge a run on fewer leads than it learned from: at use, with nothing trained again, and with a new probe.
 
 Leads are picked by name; the others are absent, as in a file that lacks them: zeros for a network that reads
-all leads at once, no tokens at all for one that relates pieces of leads (`vit`).
+all leads at once, no tokens at all for one that relates pieces of leads (`vit`). Where I and II are there,
+the other limb leads are computed, as they are for a file (`derive = false`: they are absent, too).
 """
 
 import time
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Float
 
 from einthoven.data.loader import Progress, Reader, Windows, counted, unheard
+from einthoven.data.signal import LIMB
 from einthoven.data.store import Store
 from einthoven.ecg import LEADS, Signal, lead_name
 from einthoven.embedding import Asked, Found, Options, embedded, many, planned_for, told_of, untrained
@@ -39,19 +41,39 @@ class Picked(Windows):
     """Windows that hold only some leads, by name."""
 
     keep: Leads = ()
+    derived: Leads = ()
 
     def batches(self, rows: np.ndarray, size: int = 256) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield (place in `rows` of each window, windows)."""
         for place, batch in super().batches(rows, size):
-            yield place, picked(batch, self.reader.wants.leads, self.keep)
+            yield place, picked(batch, self.reader.wants.leads, self.keep, self.derived)
 
 
-def picked(batch: Batch, names: Leads, keep: Leads) -> Batch:
-    """Keep the leads of a batch that are named so; `names` are those of its ECGs, in order."""
+def picked(batch: Batch, names: Leads, keep: Leads, derived: Leads = ()) -> Batch:
+    """Keep leads of a batch, and compute the derived; `names` are those of its ECGs, in order."""
     columns = [names.index(lead) for lead in keep]
     every = torch.tensor([LEADS.index(name) for name in names], device=batch.ecg.device)
     leads = every.expand(len(batch.row), -1) if batch.leads is None else batch.leads
-    return replace(batch, ecg=batch.ecg[:, columns], leads=leads[:, columns])
+    ecgs, named = [batch.ecg[:, columns]], [leads[:, columns]]
+    if derived:
+        pair = [names.index("I"), names.index("II")]
+        both = (leads[:, pair] >= 0).all(1)
+        shares = batch.ecg.new_tensor([LIMB[lead] for lead in derived])
+        ecgs.append(torch.einsum("dp,bpt->bdt", shares, batch.ecg[:, pair]))
+        places = torch.tensor([LEADS.index(lead) for lead in derived], device=leads.device)
+        named.append(torch.where(both[:, None], places, -1))
+    return replace(batch, ecg=torch.cat(ecgs, 1), leads=torch.cat(named, 1))
+
+
+def computed(keep: Leads, wants: Signal) -> Leads:
+    """List the limb leads that a model reads, that are not kept, and that I and II say.
+
+    >>> computed(("II", "I", "aVF"), Signal()), computed(("II", "V1"), Signal())
+    (('III', 'aVR', 'aVL'), ())
+    """
+    if not {"I", "II"} <= set(keep):
+        return ()
+    return tuple(lead for lead in LIMB if lead in wants.leads and lead not in keep)
 
 
 def lead_sets(said: str, wants: Signal) -> dict[str, Leads]:
@@ -96,7 +118,8 @@ def judge_leads(
     judge = Judge(planned.task.kind, planned.task.labels, how)
     own, networks = is_own(model, planned), 1 + how.untrained
     records = many(planned) * networks + (many(planned, ["test"]) if own else 0)
-    shown = windows_of(model, planned, sets, counted(progress, records * len(sets)))
+    derived = {name: computed(keep, model.wants) if how.derive else () for name, keep in sets.items()}
+    shown = windows_of(model, planned, sets, derived, counted(progress, records * len(sets)))
     mine = views(model.method, planned, shown, asked.which)
     other = views(untrained(model), planned, shown, asked.which) if how.untrained else None
     solve = ridge if planned.task.kind == "regression" else logistic
@@ -110,7 +133,9 @@ def judge_leads(
         beside = fitted(solve, other) if other else None
         table += told_rows(job, said, beside, mine, judge, sets, about)
     figures = told_of(run, store, asked, how, planned, mine[ALL])
-    figures |= {"leads": {name: list(keep) for name, keep in sets.items()}, "rows": table, "about": about}
+    figures |= {"leads": {name: list(keep) for name, keep in sets.items()}}
+    figures |= {"derived": {name: list(some) for name, some in derived.items() if some}}
+    figures |= {"rows": table, "about": about}
     return Found(figures | {"skipped": {}, "seconds": round(time.perf_counter() - began, 2)}, mine[ALL].test)
 
 
@@ -132,13 +157,17 @@ def views(method: Method, planned: Plan, shown: Mapping[str, Windows], which: st
 
 
 def windows_of(
-    model: Model, planned: Plan, sets: Mapping[str, Leads], told: Callable[[int], None]
+    model: Model,
+    planned: Plan,
+    sets: Mapping[str, Leads],
+    derived: Mapping[str, Leads],
+    told: Callable[[int], None],
 ) -> dict[str, Windows]:
     """Return windows of each set of leads; of all leads, as they are."""
     reader = Reader(planned.store, planned.wants)
     how = (reader, model.stride, told)
     return {
-        name: Windows(*how) if keep == planned.wants.leads else Picked(*how, keep)
+        name: Windows(*how) if keep == planned.wants.leads else Picked(*how, keep, derived[name])
         for name, keep in sets.items()
     }
 

@@ -98,6 +98,18 @@ class Patches(NamedTuple):
         real = None if self.real is None else self.real.gather(1, where)
         return Patches(values, lead, time, real, rows, aligned)
 
+    def present(self) -> "Patches":
+        """Leave out the rows of leads that no ECG of the batch has: fewer leads, fewer tokens."""
+        if self.real is None or self.rows is None:
+            return self
+        here = self.real.unflatten(1, (self.rows, -1)).any(0)  # row patch
+        kept = here.any(1)
+        if kept.all() or not kept.any():
+            return self
+        where = kept.repeat_interleave(here.shape[1]).nonzero()[:, 0]
+        some = self.take(where.expand(len(self.lead), -1), int(kept.sum()), aligned=self.aligned)
+        return some if some.real is None or not some.real.all() else some._replace(real=None)
+
 
 class Triplets(NamedTuple):
     """Places in a batch: of an anchor, of one that belongs to it and of one that does not."""
@@ -167,8 +179,8 @@ class PatchBackbone(Backbone):
     def forward(
         self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
     ) -> Tokens:
-        """Encode whole ECGs in millivolts."""
-        return self.encode(self.patchify(ecg, leads))
+        """Encode whole ECGs in millivolts; leads that are absent throughout the batch cost nothing."""
+        return self.encode(self.patchify(ecg, leads).present())
 
     def patchify(
         self, ecg: Float[Tensor, "batch lead time"], leads: Int[Tensor, "batch lead"] | None = None
