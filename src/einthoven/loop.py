@@ -96,7 +96,7 @@ def optimizer(
     return torch.optim.AdamW(
         [{"params": w, "lr": r, "peak": r, "weight_decay": d} for (r, d), w in groups.items()],
         betas=(0.9, 0.99 if schedule.schedule == "one_cycle" else 0.999),
-        fused=True,  # one pass over each weight, in place of ten
+        fused=True,  # one pass over each weight, in place of many
     )
 
 
