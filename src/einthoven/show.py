@@ -358,6 +358,10 @@ def evaluation_told(told: dict[str, Any], out: Path) -> str:
     test, task = told["counts"]["test"], told["task"]["name"]
     size = f"{test['records']:,} test ECGs of {test['patients']:,} patients"
     head = f"{told['run']} on {task}: {size}; {told['which']} of {told['dim']:,} numbers, 95 % intervals"
+    made = told.get("derived", {})
+    text += [
+        f"{name}: {', '.join(leads)} computed from I and II, as in an import" for name, leads in made.items()
+    ]
     text += prompts_told(told["about"].get("zero-shot", {}))
     skipped = [f"{job}: not done, {why}" for job, why in told["skipped"].items()]
     return "\n".join([head, *text, *skipped, f"Figures: {out}, map: {out.with_suffix('.svg')}"])

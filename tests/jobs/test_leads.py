@@ -239,6 +239,7 @@ def test_the_command_prints_the_difference(
         "own head, II",
         "own head, I+II",
     ]
+    assert told[-2] == "I+II: III, aVR, aVL, aVF computed from I and II, as in an import"
     assert told[-1].split(":")[1].endswith("leads-ii,i+ii.json, map")
 
 
